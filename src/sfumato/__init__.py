@@ -1,0 +1,49 @@
+"""sfumato: image style transfer and image editing.
+
+    import sfumato
+    sfumato.stylize("photo.jpg", "painting.jpg", output="out.png")
+
+Verbs are loaded when they are used; importing sfumato imports no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from sfumato._version import __version__
+from sfumato.errors import InputError
+
+if TYPE_CHECKING:
+    from sfumato.picture.io import Picture, read_picture, write_picture
+    from sfumato.picture.record import read_record
+    from sfumato.stylize import Stylized, StylizeOptions, iter_stylize, stylize
+
+_HOMES = {
+    "Picture": "sfumato.picture.io",
+    "read_picture": "sfumato.picture.io",
+    "write_picture": "sfumato.picture.io",
+    "read_record": "sfumato.picture.record",
+    "Stylized": "sfumato.stylize",
+    "StylizeOptions": "sfumato.stylize",
+    "iter_stylize": "sfumato.stylize",
+    "stylize": "sfumato.stylize",
+}
+
+__all__ = [
+    "InputError",
+    "Picture",
+    "StylizeOptions",
+    "Stylized",
+    "__version__",
+    "iter_stylize",
+    "read_picture",
+    "read_record",
+    "stylize",
+    "write_picture",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sfumato' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

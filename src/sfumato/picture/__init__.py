@@ -1,0 +1,1 @@
+"""Pixels: reading, writing, colour, masks and the record a picture carries. Importing this imports no torch."""

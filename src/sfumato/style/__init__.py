@@ -1,0 +1,1 @@
+"""What "style" is: statistics of features, and colours."""

@@ -1,0 +1,90 @@
+"""The verb `stylize`: a picture in the style of others.
+
+Torch is imported when the work begins, not with this module, so that options can be read and refused at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfumato.stylize.options import StylizeOptions
+
+if TYPE_CHECKING:
+    from sfumato.picture.io import Source
+    from sfumato.stylize.optimise import Iterate
+    from sfumato.stylize.work import Stylized, Stylizing
+
+__all__ = ["Iterate", "Stylized", "Stylizing", "StylizeOptions", "iter_stylize", "stylize"]
+
+
+def iter_stylize(
+    content: "Source",
+    styles: "Source | Sequence[Source]",
+    *,
+    mask: "Source | None" = None,
+    style_masks: "Sequence[Source | None]" = (),
+    like: "str | Path | None" = None,
+    options: StylizeOptions | None = None,
+    **given: Any,
+) -> "Stylizing":
+    """Stylizing as an iterator: each `Iterate` holds the step, the losses and a preview; `result()` works at any moment.
+
+    Arguments as `stylize`. Closing the iterator, or just leaving it, stops the work and loses nothing.
+    """
+    from sfumato.stylize.work import Stylizing
+
+    return Stylizing.prepare(content, styles, mask, style_masks, like, options, given)
+
+
+def stylize(
+    content: "Source",
+    styles: "Source | Sequence[Source]",
+    *,
+    output: "str | Path | None" = None,
+    mask: "Source | None" = None,
+    style_masks: "Sequence[Source | None]" = (),
+    like: "str | Path | None" = None,
+    options: StylizeOptions | None = None,
+    **given: Any,
+) -> "Stylized":
+    """Paint `content` in the style of one or several pictures.
+
+    Args:
+        content: a path, the bytes of a file, a Pillow picture, an H x W x 3 array or a 3 x H x W tensor in [0, 1].
+        styles: one of these or a sequence of them.
+        output: a file to write, with the record of how it was made.
+        mask: white where the picture may change (and where statistics are taken), black where it must not.
+        style_masks: for each style, white where its statistics are taken; None for all of it.
+        like: a picture made earlier, whose recorded settings are used; `given` goes on top.
+        options: all options at once; `given` goes on top.
+        given: fields of `StylizeOptions` by name.
+
+    Returns:
+        `Stylized`: the picture as an array, Pillow picture or tensor, and its record.
+
+    Raises:
+        InputError: whatever cannot be used, in one sentence.
+    """
+    work = iter_stylize(content, styles, mask=mask, style_masks=style_masks, like=like, options=options, **given)
+    if output is not None:
+        work.check_output(output)
+    for _ in work:
+        pass
+    result = work.result()
+    if output is not None:
+        result.save(output)
+    return result
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Stylized", "Stylizing"):
+        from sfumato.stylize import work
+
+        return getattr(work, name)
+    if name == "Iterate":
+        from sfumato.stylize.optimise import Iterate
+
+        return Iterate
+    raise AttributeError(name)
+
+

@@ -1,0 +1,247 @@
+"""Style transfer by optimisation of the picture, coarse to fine.
+
+Gatys, Ecker & Bethge, "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016); the pyramid after
+Gatys et al. 2017, "Controlling Perceptual Factors in Neural Style Transfer", section 6. What was added: distances
+relative to the untouched photograph's own, L-BFGS whose memory is carried between sizes, exact tiling.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import InputError
+from sfumato.features import FeatureNetwork
+from sfumato.picture.resize import fit_short_side, resize, resize_signed
+from sfumato.stylize.memory import tile_for
+from sfumato.stylize.minimisers import LBFGS, Adam
+from sfumato.stylize.objective import Objective, Terms, picture_moments
+from sfumato.stylize.options import StylizeOptions, parse_seconds
+
+
+class Diverged(InputError):
+    """The loss became infinite or not a number; the best picture so far is kept."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """One style picture 1 x 3 x H x W in [0, 1], where its statistics are taken (1 x 1 x H x W or None), its share."""
+
+    picture: Tensor
+    mask: Tensor | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """A moment of the work, for whoever shows it."""
+
+    step: int
+    """Evaluations made, from 1."""
+    total: int
+    """Evaluations planned."""
+    size: tuple[int, int]
+    """Height and width at work now."""
+    losses: dict[str, float]
+    """Named distances and their weighted sum, `total`."""
+    preview: Tensor
+    """The best picture so far at this size, 1 x 3 x H x W in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One level of the pyramid."""
+
+    height: int
+    width: int
+    steps: int
+
+
+def pyramid(height: int, width: int, options: StylizeOptions) -> list[Scale]:
+    """Sizes from the smallest to height x width, and the steps at each.
+
+    The smallest scales do not depend on the final size, so that a large result is the small one with detail.
+    """
+    short, sides = min(height, width), list[int]()
+    side = float(options.min_size)
+    while round(side) * math.sqrt(options.scale_factor) < short:
+        sides.append(round(side))
+        side *= options.scale_factor
+    sides.append(short)
+    steps = options.schedule or tuple(max(1, round(options.steps * options.step_decay**k)) for k in range(len(sides)))
+    if len(steps) != len(sides):
+        raise InputError(f"{len(steps)} numbers of steps for the {len(sides)} sizes {', '.join(map(str, sides))} of the pyramid")
+    sizes = [fit_short_side(height, width, s) for s in sides[:-1]] + [(height, width)]
+    return [Scale(h, w, n) for (h, w), n in zip(sizes, steps, strict=True)]
+
+
+def pairs_kept(options: StylizeOptions, pixels: int) -> int:
+    """L-BFGS's memory at a size: all of it to 1.5 million pixels, three pairs to 6 million, then none."""
+    if pixels <= 1_500_000:
+        return options.history
+    return min(3, options.history) if pixels <= 6_000_000 else 0
+
+
+class Budget:
+    """A time budget made into steps: the plan shrinks (or grows, at most fivefold) to what the clock allows."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+
+    def steps(self, scales: Sequence[Scale], current: int, made: int, seconds_a_step: float) -> int:
+        """Steps for the current scale, after `made` of them took `seconds_a_step` each."""
+        planned = scales[current].steps
+        if self.deadline is None:
+            return planned
+        here = scales[current].height * scales[current].width
+        costs = [s.steps * max(0.3, s.height * s.width / here) for s in scales[current:]]
+        whole = sum(costs) * seconds_a_step
+        left = self.deadline - time.monotonic() + made * seconds_a_step
+        return max(1, math.floor(planned * min(5.0, left / max(whole, 1e-9))))
+
+    def over(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+
+class Optimisation:
+    """One picture being fitted to styles: iterate over it; `best` and `made` are right at any moment.
+
+    `content` 1 x 3 x H x W in [0, 1], `mask` 1 x 1 x H x W or None, all on the device of the network.
+    """
+
+    def __init__(
+        self, network: FeatureNetwork, content: Tensor, styles: Sequence[Style], mask: Tensor | None, options: StylizeOptions, limit: int
+    ) -> None:
+        self.network, self.options, self.limit = network, options, limit
+        self.content, self.styles, self.mask = content, styles, mask
+        self.scales = pyramid(*content.shape[2:], options)
+        self.made: list[int] = []
+        self.best = content
+        self.tile = 0
+        halo = max(network.reach(layer) for layer in terms_of(options).layers)
+        last = self.scales[-1]
+        self._tile(last, halo)  # too large a picture is refused before the work, not after
+
+    def __iter__(self) -> Iterator[Iterate]:
+        options = self.options
+        budget, minimiser, x = Budget(None if options.time_budget is None else parse_seconds(options.time_budget)), self._minimiser(), None
+        for level, scale in enumerate(self.scales):
+            size = (scale.height, scale.width)
+            content = resize(self.content, *size)
+            keep = None if self.mask is None else resize(self.mask, *size)
+            objective = self._objective(content, keep, scale)
+            if x is None:
+                x = self._start(content)
+            else:
+                growth = scale.height * scale.width / (x.shape[2] * x.shape[3])
+                x = resize(x, *size)
+                minimiser = minimiser.resized(
+                    lambda t, size=size: resize_signed(t, *size),  # type: ignore[misc]
+                    growth,
+                    pairs_kept(options, scale.height * scale.width),
+                )
+            project = _within(content, keep)
+            x = project(x)
+            self.best = x
+            for iterate in self._descend(objective, minimiser, x, project, scale, level, budget):
+                yield iterate
+            x = self.best
+            if budget.over() and level + 1 < len(self.scales):
+                break
+        if self.best.shape != self.content.shape:
+            self.best = _within(self.content, self.mask)(resize(self.best, *self.content.shape[2:]))
+
+    def _descend(
+        self,
+        objective: Objective,
+        minimiser: LBFGS | Adam,
+        x: Tensor,
+        project: Callable[[Tensor], Tensor],
+        scale: Scale,
+        level: int,
+        budget: Budget,
+    ) -> Iterator[Iterate]:
+        lowest, mean, steps, started = math.inf, None, scale.steps, time.monotonic()
+        self.made.append(0)
+        before = sum(self.made)
+        later = sum(s.steps for s in self.scales[level + 1 :])
+        while self.made[level] < steps:
+            result = objective.evaluate(x)
+            if not math.isfinite(result.total) or not bool(torch.isfinite(result.gradient).all()):
+                raise Diverged(f"the loss became {result.total} at step {before + self.made[level] + 1}: try a smaller learning rate or weights")
+            self.made[level] += 1
+            decay = self.options.average
+            if decay:
+                mean = x.clone() if mean is None else mean.lerp_(x, 1 - decay)
+                self.best = mean
+            elif result.total < lowest:
+                lowest, self.best = result.total, x
+            if self.made[level] == 1 or budget.deadline is not None:
+                steps = budget.steps(self.scales, level, self.made[level], (time.monotonic() - started) / self.made[level])
+            losses = {**result.losses, "total": result.total}
+            yield Iterate(before + self.made[level], before + steps + later, (scale.height, scale.width), losses, self.best)
+            if self.made[level] >= steps or budget.over():
+                return
+            x = minimiser.step(x, result.total, result.gradient, project)
+
+    def _minimiser(self) -> LBFGS | Adam:
+        return LBFGS(self.options.history) if self.options.optimizer == "lbfgs" else Adam(self.options.learning_rate)
+
+    def _tile(self, scale: Scale, halo: int) -> int:
+        if self.options.tile is not None:
+            return self.options.tile
+        pairs = pairs_kept(self.options, scale.height * scale.width)
+        pictures = 5 + 2 * pairs + (2 if pairs else 0) + bool(self.options.average)
+        return tile_for(scale.height, scale.width, pictures, halo, self.limit)
+
+    def _objective(self, content: Tensor, keep: Tensor | None, scale: Scale) -> Objective:
+        terms = terms_of(self.options)
+        self.tile = self._tile(scale, max(self.network.reach(layer) for layer in terms.layers))
+        wanted = []
+        for style in self.styles:
+            side = max(16, round(min(scale.height, scale.width) * self.options.style_scale))
+            size = fit_short_side(*style.picture.shape[2:], side)
+            regions = None if style.mask is None else resize(style.mask, *size)[0]
+            wanted.append(picture_moments(self.network, terms.style_layers, resize(style.picture, *size), regions, self.tile))
+        shares = content.new_tensor([[s.share] for s in self.styles])
+        regions = None if keep is None else keep[0]
+        return Objective(
+            self.network, terms, content, wanted, shares=shares, regions=regions, strength=self.options.strength, tile=self.tile
+        )
+
+    def _start(self, content: Tensor) -> Tensor:
+        noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(self.options.seed)).to(content)
+        if self.options.init == "noise":
+            return (0.5 + 0.25 * noise).clamp(0, 1)
+        start = content if self.options.init == "content" else resize(self.styles[0].picture, *content.shape[2:])
+        return start + self.options.init_noise * noise
+
+
+def terms_of(options: StylizeOptions) -> Terms:
+    """The part of the options that the objective reads."""
+    return Terms(
+        options.style_layers,
+        options.style_layer_weights,
+        options.content_layers,
+        options.statistics,
+        options.gram_normalisation,
+        options.relative,
+        options.content_weight,
+        options.style_weight,
+        options.tv_weight,
+    )
+
+
+def _within(content: Tensor, keep: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Into [0, 1], and towards the content where the mask says so."""
+    if keep is None:
+        return lambda x: x.clamp(0, 1)
+    inside = keep > 0
+
+    def project(x: Tensor) -> Tensor:
+        return torch.where(inside, x.clamp(0, 1), content)
+
+    return project

@@ -1,0 +1,187 @@
+"""Every option of `stylize`, declared once: Python keyword, command-line option and entry in the record."""
+
+import math
+import re
+import tomllib
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sfumato.errors import InputError, unknown
+
+Method = Literal["optimise"]
+Statistics = Literal["gram", "mean_std", "w2"]
+KeepColor = Literal["no", "luminance", "match"]
+
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+@dataclass(frozen=True)
+class StylizeOptions:
+    """How a picture is stylized. Defaults make a painting of a photograph within a minute on two cores."""
+
+    method: Method = "optimise"
+    """How: `optimise` fits the picture to the style's statistics (Gatys et al. 2016, improved)."""
+    preset: str = "default"
+    """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter)."""
+    size: int | Literal["original"] = 512
+    """Short side of the result in pixels (a smaller picture is not enlarged), or `original`."""
+    strength: float = 1.0
+    """0 leaves the picture as it is, 1 reaches for the style's own statistics."""
+    style_weights: tuple[float, ...] = ()
+    """Shares of several styles, in their order; equal when left out."""
+    style_scale: float = 1.0
+    """Short side of the style pictures relative to the result's: above 1 for larger strokes, below 1 for finer ones."""
+    keep_color: KeepColor = "no"
+    """Keep the photograph's colours: `luminance` transfers lightness only, `match` recolours the styles first."""
+    transfer: Literal["style", "color"] = "style"
+    """`color` takes the style's colours only and leaves every stroke out."""
+    seed: int = 0
+    """Chooses the noise that the picture starts from: another seed, other brushwork."""
+    content_weight: float = 0.3
+    """Weight of the content distance."""
+    style_weight: float = 1.0
+    """Weight of the style distance."""
+    tv_weight: float = 0.0
+    """Weight of the total variation, which calms speckles and in excess blurs."""
+    content_layers: tuple[str, ...] = ("relu4_1",)
+    """Layers whose activations hold the content; `convB_I` is before, `reluB_I` after the activation."""
+    style_layers: tuple[str, ...] = STYLE_LAYERS
+    """Layers whose statistics are the style."""
+    style_layer_weights: tuple[float, ...] = ()
+    """Weights of the style layers, in their order; equal when left out."""
+    statistics: Statistics = "gram"
+    """What of a layer's activations is style: Gram matrix, mean and deviation, or their Gaussian (`w2`)."""
+    gram_normalisation: Literal["hw", "chw", "hw2"] = "hw"
+    """Divisor of Gram matrices: positions, channels x positions, or positions squared."""
+    relative: bool = True
+    """Measure each layer's distance in units of the untouched photograph's (needs no tuning); no: as in the paper."""
+    init: Literal["content", "style", "noise"] = "content"
+    """What the first, smallest picture starts from."""
+    init_noise: float = 0.1
+    """Standard deviation of the noise added to the start (0 to 1)."""
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """L-BFGS is faster; Adam needs less memory."""
+    learning_rate: float = 0.02
+    """Adam's step, in units of the range from black to white."""
+    steps: int = 50
+    """Steps at the smallest scale of the pyramid."""
+    min_size: int = 128
+    """Short side of the smallest picture of the pyramid."""
+    scale_factor: float = 2.0
+    """Ratio of neighbouring sizes in the pyramid; a large number means a single size."""
+    step_decay: float = 0.6
+    """Each larger scale gets this share of the previous one's steps."""
+    schedule: tuple[int, ...] = ()
+    """Steps of every scale, smallest first, in place of `steps` and `step_decay`; a record keeps those that were made."""
+    history: int = 10
+    """Pairs that L-BFGS remembers."""
+    average: float = 0.0
+    """Decay of the running mean of iterates (0 shows the last one itself)."""
+    time_budget: str | None = None
+    """Time for the optimisation, such as 60s or 2m: steps are fitted to it, and the record keeps how many were made."""
+    feather: float = 8.0
+    """Softness of a mask's edge in pixels of the result."""
+    pooling: Literal["average", "max"] = "average"
+    """Pooling of the feature network."""
+    padding: Literal["zeros", "replicate"] = "replicate"
+    """What the feature network sees beyond the border."""
+    features: str = "vgg19"
+    """Feature network: `vgg19` (comes with the installation) or a file of VGG-19 or ResNet-50 in torchvision's layout."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the feature network; `auto` takes bfloat16 where the processor has it."""
+    tile: int | None = None
+    """Side in pixels of the tiles that large pictures are worked in; chosen from `max_memory` when left out."""
+    max_memory: str = "auto"
+    """Memory that the process may take, such as 2GiB; larger pictures are worked in tiles, with the same result."""
+
+    @classmethod
+    def of(cls, preset: str = "default", **given: Any) -> "StylizeOptions":
+        """A preset's options with those given on top. Raises `InputError` for unknown names and values out of range."""
+        names = {f.name for f in fields(cls)}
+        for name in given:
+            if name not in names:
+                raise unknown("option", name, sorted(names))
+        options = replace(cls(), **{**read_preset(preset), **given, "preset": preset})
+        options.check()
+        return options
+
+    def check(self) -> None:
+        """Raises `InputError` for the first value that cannot be."""
+        for f in fields(self):
+            value, choices = getattr(self, f.name), get_args(get_type_hints(type(self))[f.name])
+            if get_origin(get_type_hints(type(self))[f.name]) is Literal and value not in choices:
+                raise unknown(f.name, value, map(str, choices))
+        if self.size != "original" and (not isinstance(self.size, int) or isinstance(self.size, bool)):
+            raise InputError(f"size must be a number of pixels or 'original', not {self.size!r}")
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            for v in values:
+                if v is None or v == "original":
+                    continue
+                if isinstance(v, bool) or not isinstance(v, int | float) or not low <= v <= high:
+                    limit = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
+                    raise InputError(f"{name} must be a number {limit}, not {v!r}")
+        if not self.style_layers:
+            raise InputError("style_layers must name at least one layer")
+        if self.style_layer_weights and len(self.style_layer_weights) != len(self.style_layers):
+            raise InputError(f"{len(self.style_layer_weights)} style_layer_weights for {len(self.style_layers)} style_layers")
+        for name in ("style_weights", "style_layer_weights"):
+            if getattr(self, name) and sum(getattr(self, name)) <= 0:
+                raise InputError(f"{name} must not all be 0")
+        if self.content_weight == 0 == self.style_weight:
+            raise InputError("content_weight and style_weight must not both be 0")
+        if self.time_budget is not None:
+            parse_seconds(self.time_budget)
+
+
+RANGES: tuple[tuple[str, float, float], ...] = (
+    ("size", 1, 65536),
+    ("strength", 0, 1),
+    ("style_weights", 0, math.inf),
+    ("style_scale", 0.05, 20),
+    ("seed", 0, 2**63 - 1),
+    ("content_weight", 0, math.inf),
+    ("style_weight", 0, math.inf),
+    ("tv_weight", 0, math.inf),
+    ("style_layer_weights", 0, math.inf),
+    ("init_noise", 0, 1),
+    ("learning_rate", 1e-6, math.inf),
+    ("steps", 1, 100_000),
+    ("min_size", 16, 65536),
+    ("scale_factor", 1.1, math.inf),
+    ("step_decay", 0.01, 1),
+    ("schedule", 1, 100_000),
+    ("history", 0, 1000),
+    ("average", 0, 0.9999),
+    ("feather", 0, 65536),
+    ("tile", 32, 65536),
+)
+"""Option, smallest and largest value."""
+
+
+def parse_seconds(text: str) -> float:
+    """'60s', '2m', '1.5h' or '90' in seconds. Raises `InputError`."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|h|)\s*", text.lower())
+    if not match or float(match[1]) <= 0:
+        raise InputError(f"{text!r} is not a time: write it like 60s or 2m")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def presets() -> list[str]:
+    """Names of the presets."""
+    folder = resources.files("sfumato") / "presets"
+    return ["default", *sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))]
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The options that a preset changes. Raises `InputError` for an unknown one."""
+    if name == "default":
+        return {}
+    if name not in presets():
+        raise unknown("preset", name, presets())
+    table = tomllib.loads((resources.files("sfumato") / "presets" / f"{name}.toml").read_text())
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
