@@ -39,6 +39,11 @@ READABLE = (*(f.name for f in FORMATS), "GIF")
 _BY_EXTENSION = {extension: f for f in FORMATS for extension in f.extensions}
 
 
+def known_extensions() -> tuple[str, ...]:
+    """Extensions of the pictures that can be read, in lower case with their dot."""
+    return (*_BY_EXTENSION, ".gif")
+
+
 def format_of(path: Path) -> Format:
     """The format that an output path's extension names; InputError where it names none that can be written."""
     extension = path.suffix.lower()

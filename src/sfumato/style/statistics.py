@@ -93,6 +93,7 @@ def bures_distance(m: Moments, mean: Tensor, root: Tensor, eps: float = 1e-6) ->
     floor = eps * inner.diagonal(dim1=1, dim2=2).mean(1).detach()
     eye = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
     values = torch.linalg.eigvalsh(inner + floor[:, None, None] * eye)
-    cross = (values.clamp_min(1e-12).sqrt() - floor[:, None].sqrt()).clamp_min(0).sum(1)
+    roots = values.clamp_min(1e-12).sqrt()
+    cross = (roots - floor[:, None] / roots).clamp_min(0).sum(1)  # v / sqrt(v + floor): off by the floor, not its root
     traces = covariance.diagonal(dim1=1, dim2=2).sum(1) + root.square().sum((1, 2))
     return (m.mean - mean).square().sum(1) + (traces - 2 * cross).clamp_min(0)

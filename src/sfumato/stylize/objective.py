@@ -270,7 +270,7 @@ class Objective:
                 leaf = x.detach().requires_grad_()
                 tv = total_variation(leaf)
                 gradient = gradient + self.terms.tv_weight * torch.autograd.grad(tv, leaf)[0]
-            values["tv"] = float(tv)
+            values["tv"] = float(tv.detach())
             total_loss += self.terms.tv_weight * values["tv"]
         return Evaluation(total_loss, values, gradient)
 

@@ -137,7 +137,8 @@ class Optimisation:
                 x = self._start(content)
             else:
                 growth = scale.height * scale.width / (x.shape[2] * x.shape[3])
-                x = resize(x, *size)
+                coarse = tuple(x.shape[2:])
+                x = resize(x, *size) + options.detail * (content - resize(resize(content, *coarse), *size))
                 minimiser = minimiser.resized(
                     lambda t, size=size: resize_signed(t, *size),  # type: ignore[misc]
                     growth,

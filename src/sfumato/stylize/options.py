@@ -68,6 +68,8 @@ class StylizeOptions:
     """Steps at the smallest scale of the pyramid."""
     min_size: int = 128
     """Short side of the smallest picture of the pyramid."""
+    detail: float = 1.0
+    """Share of the photograph's own fine detail with which each larger scale starts."""
     scale_factor: float = 2.0
     """Ratio of neighbouring sizes in the pyramid; a large number means a single size."""
     step_decay: float = 0.6
@@ -152,6 +154,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("learning_rate", 1e-6, math.inf),
     ("steps", 1, 100_000),
     ("min_size", 16, 65536),
+    ("detail", 0, 2),
     ("scale_factor", 1.1, math.inf),
     ("step_decay", 0.01, 1),
     ("schedule", 1, 100_000),

@@ -155,7 +155,7 @@ class Stylizing:
         if self.work is not None and made:
             settings |= {"tile": self.work.tile, "schedule": made + [0] * (len(self.work.scales) - len(made)), "time_budget": None}
         weights = {} if self.network is None else {self.network.name: self.network.sha256}
-        return new_record("stylize", settings, self.inputs, weights, steps=sum(made))
+        return new_record("stylize", settings, self.inputs, weights, steps=sum(made), styles=len(self.styles))
 
 
 def gathered(like: str | Path | None, options: StylizeOptions | None, given: Mapping[str, Any]) -> StylizeOptions:

@@ -1,0 +1,258 @@
+"""The command line: verbs made from option dataclasses; nothing is declared here that is declared there.
+
+Torch is imported only when a verb begins its work, so that help, version and completion answer at once.
+"""
+
+import contextlib
+import ctypes
+import glob
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, field, fields, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+from docstring_parser import parse_from_object
+
+from sfumato._version import __version__
+from sfumato.errors import InputError, unknown
+from sfumato.stylize.options import StylizeOptions
+
+if TYPE_CHECKING:
+    from sfumato.progress import Reporter
+    from sfumato.stylize.work import Stylizing
+
+VERBS = ("stylize", "demo", "inspect")
+
+
+def flags(options: type) -> type:
+    """A dataclass of the same fields in which None means "not given", so that presets and records know what was."""
+
+    def flag(f: "Field[Any]", text: str | None) -> tuple[str, Any, Any]:
+        shown = f.default if f.default is not MISSING and f.default not in (None, ()) else None
+        show: Any = (lambda _, value=shown: str(value)) if shown is not None else False
+        choices = f.type if f.type is not bool else bool
+        annotation = Annotated[choices | None, Parameter(help=text, show_default=show, negative_iterable=(), consume_multiple=True)]  # type: ignore[operator]
+        return f.name, annotation, field(default=None)
+
+    docs = {p.arg_name: p.description for p in parse_from_object(options).params}
+    made = make_dataclass(f"{options.__name__}Flags", [flag(f, docs.get(f.name)) for f in fields(options)], frozen=True)
+    made.__module__ = __name__  # cyclopts takes a class of the module `types` for one of Python's own
+    return made
+
+
+StylizeFlags = flags(StylizeOptions)
+
+
+def given(flags_object: object) -> dict[str, Any]:
+    """The options that were on the command line."""
+    found = {f.name: getattr(flags_object, f.name) for f in fields(flags_object)}  # type: ignore[arg-type]
+    return {k: v for k, v in found.items() if v is not None}
+
+
+app = App(
+    name="sfumato",
+    help="Image style transfer and image editing, offline. `sfumato demo` shows what it does.",
+    version=f"sfumato {__version__}",
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    help_format="plaintext",
+)
+app.register_install_completion_command()
+
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="The picture to write, or a folder for several.")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="No progress.")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="One line of JSON a result on stdout, progress as JSON lines on stderr.")]
+
+
+@app.command
+def stylize(
+    inputs: Annotated[list[str], Parameter(help="The photograph (a picture, folder or glob), then the style picture; with --style, photographs only.")],
+    /,
+    *,
+    output: Output = None,
+    style: Annotated[list[Path] | None, Parameter(name=["--style", "-s"], negative=(), consume_multiple=True, help="Style pictures, one or several.")] = None,
+    mask: Annotated[Path | None, Parameter(help="White where the picture may change, black where it must not.")] = None,
+    style_mask: Annotated[list[str] | None, Parameter(negative=(), help="For each style, white where its statistics are taken; 'none' for all of it.")] = None,
+    like: Annotated[Path | None, Parameter(help="A picture made earlier: its settings are used, and its styles where none are given.")] = None,
+    preview: Annotated[Path | None, Parameter(help="A file that shows the picture while it is made.")] = None,
+    skip_existing: Annotated[bool, Parameter(negative=(), help="Leave finished outputs alone.")] = False,
+    options: Annotated[StylizeFlags, Parameter(name="*", show_default=False)] = StylizeFlags(),  # type: ignore[valid-type] # noqa: B008
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Paint a photograph in the style of other pictures.
+
+    sfumato stylize photo.jpg painting.jpg -o out.png
+    """
+    from sfumato.picture.record import read_record
+    from sfumato.progress import Reporter
+
+    names, styles = list(inputs), list(style or [])
+    if not styles and like is None:
+        if len(names) < 2:
+            raise InputError("a style picture is missing: sfumato stylize photo.jpg painting.jpg -o out.png")
+        styles = [Path(names.pop())]
+    if not styles and like is not None:
+        styles = [Path(names.pop())] if len(names) > 1 else recorded_styles(read_record(like), like)
+    photos, many = expand(names)
+    if many and output is not None and output.suffix and not output.is_dir():
+        raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
+    masks = [None if m.lower() == "none" else m for m in style_mask or []]
+    failures = list[str]()
+    for photo in photos:
+        target = destination(photo, styles[0], output, many)
+        if skip_existing and target.exists():
+            continue
+        with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
+            try:
+                chosen = given(options)
+                if "max_memory" not in chosen:  # what is kept is not given back, which a limit would rather have
+                    prepare_memory()
+                from sfumato.stylize import iter_stylize
+
+                work = iter_stylize(photo, styles, mask=mask, style_masks=masks, like=like, **chosen)
+                finish(work, target, preview, progress, as_json=json)
+            except InputError as error:
+                if not many:
+                    raise
+                failures.append(str(error))
+    if failures:
+        raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
+    return 0
+
+
+def finish(work: "Stylizing", target: Path, preview: Path | None, progress: "Reporter", *, as_json: bool) -> None:
+    """Drain the work, showing it; a picture is written also after an interruption or a NaN, then the best so far."""
+    from sfumato.picture.io import check_output, write_picture
+    from sfumato.stylize.optimise import Diverged
+
+    work.check_output(target)
+    if preview is not None:
+        check_output(preview, work.inputs)
+    for note in work.notes:
+        progress.note(note)
+    stopped: BaseException | None = None
+    shown = 0.0
+    try:
+        for iterate in work:
+            progress.show(iterate.step, iterate.total, iterate.size, iterate.losses)
+            if preview is not None and time.monotonic() - shown > 2:
+                shown = time.monotonic()
+                write_picture(preview, iterate.preview)
+    except (KeyboardInterrupt, Diverged) as error:
+        stopped = error
+    result = work.result()
+    if stopped is None or result.record["steps"] > 0:
+        result.save(target)
+        if as_json:
+            print(json.dumps({"output": str(target), "steps": result.record["steps"], "complete": stopped is None}))
+        else:
+            progress.note(f"{'wrote' if stopped is None else 'kept the best picture so far in'} {target}")
+    if stopped is not None:
+        raise stopped
+
+
+@app.command
+def demo(*, output: Output = None, size: Annotated[int, Parameter(help="Short side in pixels.")] = 384, quiet: Quiet = False, json: Json = False) -> int:
+    """Stylize the bundled photographs with the bundled paintings and print where the pictures are."""
+    from sfumato.demo import run_demo
+    from sfumato.progress import Reporter
+
+    prepare_memory()
+    run_demo(output or Path("sfumato-demo"), size, lambda name: Reporter(quiet=quiet, json=json, name=name))
+    return 0
+
+
+@app.command
+def inspect(picture: Annotated[Path, Parameter(help="A picture made by sfumato.")], /) -> int:
+    """Print the record of how a picture was made, as JSON."""
+    from sfumato.picture.record import read_record
+
+    print(json.dumps(read_record(picture), indent=2, ensure_ascii=False))
+    return 0
+
+
+def expand(names: Sequence[str]) -> tuple[list[Path], bool]:
+    """Pictures named by files, folders and globs, and whether they are (meant as) several."""
+    from sfumato.picture.formats import known_extensions
+
+    found, many = list[Path](), len(names) > 1
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known_extensions() and p.is_file())
+            if not inside:
+                raise InputError(f"{name!r} is a folder without pictures")
+            found, many = found + inside, True
+        elif not path.exists() and glob.has_magic(name):
+            matches = sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 (absolute patterns too)
+            if not matches:
+                raise InputError(f"nothing matches {name!r}")
+            found, many = found + matches, True
+        else:
+            found.append(path)
+    return found, many
+
+
+def destination(photo: Path, style: Path, output: Path | None, many: bool) -> Path:
+    """Where a picture's result goes: the file named, a file in the folder named, or beside the photograph."""
+    name = f"{photo.stem}-{style.stem}.png"
+    if output is None:
+        return photo.with_name(name)
+    return output / name if many or output.is_dir() or not output.suffix else output
+
+
+def recorded_styles(record: dict[str, Any], like: Path) -> list[Path]:
+    """The style pictures a record names, if they still lie there unchanged."""
+    from sfumato.picture.io import read_picture
+
+    count = int(record.get("styles", 1))
+    styles = []
+    for entry in record["inputs"][1 : 1 + count]:
+        path = Path(entry["name"])
+        if not path.is_file() or read_picture(path).sha256 != entry["sha256"]:
+            raise InputError(f"{str(like)!r} was made with the style {entry['name']!r}, which is not there or has changed: give it with --style")
+        styles.append(path)
+    return styles
+
+
+def prepare_memory() -> None:
+    """Let the allocator keep what it frees: fresh pages cost a third of every step (Linux with glibc; else nothing).
+
+    For the command only: a library must not change its host's allocator.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch: large pages; read before its first allocation
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            trim_threshold, mmap_max = -1, -4
+            libc.mallopt(trim_threshold, (1 << 31) - 1)
+            libc.mallopt(mmap_max, 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 2 for bad input, 130 when interrupted."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if tokens and not tokens[0].startswith("-") and tokens[0] not in app:
+            raise unknown("verb", tokens[0], VERBS)
+        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        return result if isinstance(result, int) else 0
+    except (InputError, CycloptsError) as error:
+        print(f"sfumato: {str(error).strip()}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sfumato: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The verb `demo`: bundled photographs in the styles of bundled paintings (credits: CREDITS.md beside this file)."""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from sfumato.progress import Reporter
+from sfumato.stylize import iter_stylize
+
+PAIRS = (("astronaut", "starry_night"), ("pavilion", "village_street"), ("cat", "great_wave"))
+
+
+def bundled(kind: str, name: str) -> Path:
+    """A bundled picture; `kind` is "photos" or "paintings"."""
+    return Path(str(resources.files("sfumato"))) / "demo" / kind / f"{name}.jpg"
+
+
+def run_demo(folder: Path, size: int, reporter: Callable[[str], Reporter]) -> list[Path]:
+    """Stylize the pairs at a short side of `size` into `folder`; prints each path and the sheet's when it is there."""
+    made, rows = list[Path](), []
+    for photo, painting in PAIRS:
+        target = folder / f"{photo}-{painting}.png"
+        with reporter(f"{photo} as {painting}") as progress:
+            work = iter_stylize(bundled("photos", photo), bundled("paintings", painting), size=size)
+            work.check_output(target)
+            for iterate in work:
+                progress.show(iterate.step, iterate.total, iterate.size, iterate.losses)
+        result = work.result()
+        result.save(target)
+        print(target, flush=True)
+        made.append(target)
+        rows.append((bundled("photos", photo), bundled("paintings", painting), target))
+    sheet = folder / "sheet.png"
+    contact_sheet(rows, sheet)
+    print(sheet, flush=True)
+    return [*made, sheet]
+
+
+def contact_sheet(rows: list[tuple[Path, Path, Path]], target: Path, side: int = 320) -> None:
+    """Photograph, painting and result side by side, a row each."""
+    from PIL import Image, ImageOps
+
+    sheet = Image.new("RGB", (3 * side, len(rows) * side), "white")
+    for y, row in enumerate(rows):
+        for x, path in enumerate(row):
+            with Image.open(path) as picture:
+                sheet.paste(ImageOps.pad(picture.convert("RGB"), (side - 8, side - 8), color="white"), (x * side + 4, y * side + 4))
+    sheet.save(target)

@@ -1,0 +1,42 @@
+"""Total variation against closed forms."""
+
+import pytest
+import torch
+
+from sfumato.losses.perceptual import total_variation
+
+
+def test_total_variation_of_a_ramp_is_the_sum_of_squared_slopes() -> None:
+    y, x = torch.meshgrid(torch.arange(7.0), torch.arange(5.0), indexing="ij")
+    ramp = (0.03 * y - 0.05 * x).expand(2, 3, 7, 5).double()
+    assert total_variation(ramp).item() == pytest.approx(0.03**2 + 0.05**2, rel=1e-5)
+
+
+def test_total_variation_of_an_edge_and_of_a_flat_picture() -> None:
+    edge = torch.zeros(1, 3, 4, 6)
+    edge[..., 2:] = 0.5
+    assert total_variation(edge).item() == pytest.approx(0.25 / 5)  # one of five steps across, none down
+    assert total_variation(edge.mT).item() == pytest.approx(0.25 / 5)
+    assert total_variation(torch.full((1, 3, 4, 6), 0.7)) == 0
+
+
+def test_total_variation_does_not_grow_with_the_picture() -> None:
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    board = (torch.arange(64).view(8, 8) // 8 + torch.arange(8)) % 2
+    small, large = board.expand(1, 3, 8, 8).float(), board.repeat(4, 4).expand(1, 3, 32, 32).float()
+    assert total_variation(small) == total_variation(large) == 2
+    assert total_variation(x) > 0
+
+
+@pytest.mark.parametrize(("shape", "wanted"), [((1, 1), 0.0), ((1, 5), 0.04), ((5, 1), 0.04)])
+def test_sides_of_one_pixel_have_no_neighbours(shape: tuple[int, int], wanted: float) -> None:
+    line = (0.2 * torch.arange(max(shape))).view(shape).expand(1, 3, *shape).clone().requires_grad_()
+    found = total_variation(line)
+    assert found.item() == pytest.approx(wanted)
+    (gradient,) = torch.autograd.grad(found, line, allow_unused=True) if found.requires_grad else (torch.zeros(1),)
+    assert torch.isfinite(gradient).all()
+
+
+def test_total_variation_gradient() -> None:
+    x = torch.rand(1, 2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert torch.autograd.gradcheck(total_variation, x.requires_grad_())
