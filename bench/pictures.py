@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from importlib import resources
 from math import lcm
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageDraw, ImageOps
 
 KINDS = {".jpg", ".jpeg", ".png", ".webp"}
+T = TypeVar("T")
 LANCZOS = Image.Resampling.LANCZOS
 
 
@@ -47,7 +49,7 @@ def prepared(content: Path, style: Path, side: int, folder: Path) -> tuple[Path,
     return targets
 
 
-def spread(items: Sequence[str], count: int) -> list[str]:
+def spread(items: Sequence[T], count: int) -> list[T]:
     """At most `count` of `items`, evenly spaced."""
     if count >= len(items):
         return list(items)

@@ -36,9 +36,9 @@ def flags(options: type) -> type:
     def flag(f: "Field[Any]", text: str | None) -> tuple[str, Any, Any]:
         shown = f.default if f.default is not MISSING and f.default not in (None, ()) else None
         show: Any = (lambda _, value=shown: str(value)) if shown is not None else False
-        choices = f.type if f.type is not bool else bool
-        annotation = Annotated[choices | None, Parameter(help=text, show_default=show, negative_iterable=(), consume_multiple=True)]  # type: ignore[operator]
-        return f.name, annotation, field(default=None)
+        parameter = Parameter(help=text, show_default=show, negative_iterable=(), consume_multiple=True)
+        kind: Any = f.type
+        return f.name, Annotated[kind | None, parameter], field(default=None)
 
     docs = {p.arg_name: p.description for p in parse_from_object(options).params}
     made = make_dataclass(f"{options.__name__}Flags", [flag(f, docs.get(f.name)) for f in fields(options)], frozen=True)
@@ -65,21 +65,40 @@ app = App(
 )
 app.register_install_completion_command()
 
-Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="The picture to write, or a folder for several.")]
+Output = Annotated[
+    Path | None, Parameter(name=["--output", "-o"], help="The picture to write, or a folder for several.")
+]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="No progress.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="One line of JSON a result on stdout, progress as JSON lines on stderr.")]
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json", negative=(), help="One line of JSON a result on stdout, progress as JSON lines on stderr."
+    ),
+]
 
 
 @app.command
 def stylize(
-    inputs: Annotated[list[str], Parameter(help="The photograph (a picture, folder or glob), then the style picture; with --style, photographs only.")],
+    inputs: Annotated[
+        list[str],
+        Parameter(help="The photograph (picture, folder or glob), then the style; with --style only photographs."),
+    ],
     /,
     *,
     output: Output = None,
-    style: Annotated[list[Path] | None, Parameter(name=["--style", "-s"], negative=(), consume_multiple=True, help="Style pictures, one or several.")] = None,
+    style: Annotated[
+        list[Path] | None,
+        Parameter(name=["--style", "-s"], negative=(), consume_multiple=True, help="Style pictures, one or several."),
+    ] = None,
     mask: Annotated[Path | None, Parameter(help="White where the picture may change, black where it must not.")] = None,
-    style_mask: Annotated[list[str] | None, Parameter(negative=(), help="For each style, white where its statistics are taken; 'none' for all of it.")] = None,
-    like: Annotated[Path | None, Parameter(help="A picture made earlier: its settings are used, and its styles where none are given.")] = None,
+    style_mask: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="For each style, white where its statistics are taken; 'none' for all of it."),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        Parameter(help="A picture made earlier: its settings are used, and its styles where none are given."),
+    ] = None,
     preview: Annotated[Path | None, Parameter(help="A file that shows the picture while it is made.")] = None,
     skip_existing: Annotated[bool, Parameter(negative=(), help="Leave finished outputs alone.")] = False,
     options: Annotated[StylizeFlags, Parameter(name="*", show_default=False)] = StylizeFlags(),  # type: ignore[valid-type] # noqa: B008
@@ -130,7 +149,7 @@ def stylize(
 def finish(work: "Stylizing", target: Path, preview: Path | None, progress: "Reporter", *, as_json: bool) -> None:
     """Drain the work, showing it; a picture is written also after an interruption or a NaN, then the best so far."""
     from sfumato.picture.io import check_output, write_picture
-    from sfumato.stylize.optimise import Diverged
+    from sfumato.stylize.optimise import DivergedError
 
     work.check_output(target)
     if preview is not None:
@@ -145,7 +164,7 @@ def finish(work: "Stylizing", target: Path, preview: Path | None, progress: "Rep
             if preview is not None and time.monotonic() - shown > 2:
                 shown = time.monotonic()
                 write_picture(preview, iterate.preview)
-    except (KeyboardInterrupt, Diverged) as error:
+    except (KeyboardInterrupt, DivergedError) as error:
         stopped = error
     result = work.result()
     if stopped is None or result.record["steps"] > 0:
@@ -159,7 +178,13 @@ def finish(work: "Stylizing", target: Path, preview: Path | None, progress: "Rep
 
 
 @app.command
-def demo(*, output: Output = None, size: Annotated[int, Parameter(help="Short side in pixels.")] = 384, quiet: Quiet = False, json: Json = False) -> int:
+def demo(
+    *,
+    output: Output = None,
+    size: Annotated[int, Parameter(help="Short side in pixels.")] = 384,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
     """Stylize the bundled photographs with the bundled paintings and print where the pictures are."""
     from sfumato.demo import run_demo
     from sfumato.progress import Reporter
@@ -217,7 +242,9 @@ def recorded_styles(record: dict[str, Any], like: Path) -> list[Path]:
     for entry in record["inputs"][1 : 1 + count]:
         path = Path(entry["name"])
         if not path.is_file() or read_picture(path).sha256 != entry["sha256"]:
-            raise InputError(f"{str(like)!r} was made with the style {entry['name']!r}, which is not there or has changed: give it with --style")
+            raise InputError(
+                f"the style {entry['name']!r} of {str(like)!r} is not there or has changed: give it with --style"
+            )
         styles.append(path)
     return styles
 

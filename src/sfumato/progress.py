@@ -21,13 +21,21 @@ class Reporter:
     def __enter__(self) -> Self:
         if not self.quiet and not self.json:
             console = Console(stderr=True)
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[info]}"), TimeElapsedColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[info]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
             self.bar = Progress(*columns, console=console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task(self.name, total=None, info="preparing")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.bar is not None:
             self.bar.stop()
 
@@ -35,7 +43,14 @@ class Reporter:
         """One step made, of so many planned."""
         if self.json and not self.quiet:
             seconds = round(time.monotonic() - self.started, 2)
-            line = {"name": self.name, "step": step, "total": total, "size": list(size), "seconds": seconds, "losses": losses}
+            line = {
+                "name": self.name,
+                "step": step,
+                "total": total,
+                "size": list(size),
+                "seconds": seconds,
+                "losses": losses,
+            }
             print(jsonlib.dumps(line), file=sys.stderr, flush=True)
         if self.bar is not None:
             info = f"{size[1]} x {size[0]}, style left {losses.get('style', 0):.2f}"

@@ -44,5 +44,8 @@ def contact_sheet(rows: list[tuple[Path, Path, Path]], target: Path, side: int =
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
             with Image.open(path) as picture:
-                sheet.paste(ImageOps.pad(picture.convert("RGB"), (side - 8, side - 8), color="white"), (x * side + 4, y * side + 4))
+                sheet.paste(
+                    ImageOps.pad(picture.convert("RGB"), (side - 8, side - 8), color="white"),
+                    (x * side + 4, y * side + 4),
+                )
     sheet.save(target)

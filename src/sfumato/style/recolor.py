@@ -30,7 +30,7 @@ def match_color(picture: Tensor, reference: Tensor, weight: Tensor | None = None
     inverse = torch.linalg.inv(root)
     a = inverse @ matrix_sqrt(root @ wanted_cov @ root) @ inverse
     flat = picture[0].flatten(1).to(a.dtype)
-    moved = a @ (flat - mean) + wanted_mean
+    moved: Tensor = a @ (flat - mean) + wanted_mean
     return moved.to(picture.dtype).reshape(picture.shape).clamp(0, 1)
 
 

@@ -77,7 +77,8 @@ def mean_std(m: Moments, eps: float = 1e-5) -> Tensor:
 def matrix_sqrt(a: Tensor) -> Tensor:
     """Square root of symmetric positive semi-definite matrices ... x C x C, by eigenvalues."""
     values, vectors = torch.linalg.eigh(a)
-    return (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.mT
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.mT
+    return root
 
 
 def bures_distance(m: Moments, mean: Tensor, root: Tensor, eps: float = 1e-6) -> Tensor:
@@ -96,4 +97,5 @@ def bures_distance(m: Moments, mean: Tensor, root: Tensor, eps: float = 1e-6) ->
     roots = values.clamp_min(1e-12).sqrt()
     cross = (roots - floor[:, None] / roots).clamp_min(0).sum(1)  # v / sqrt(v + floor): off by the floor, not its root
     traces = covariance.diagonal(dim1=1, dim2=2).sum(1) + root.square().sum((1, 2))
-    return (m.mean - mean).square().sum(1) + (traces - 2 * cross).clamp_min(0)
+    distance: Tensor = (m.mean - mean).square().sum(1) + (traces - 2 * cross).clamp_min(0)
+    return distance

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sfumato.stylize.optimise import Iterate
     from sfumato.stylize.work import Stylized, Stylizing
 
-__all__ = ["Iterate", "Stylized", "Stylizing", "StylizeOptions", "iter_stylize", "stylize"]
+__all__ = ["Iterate", "StylizeOptions", "Stylized", "Stylizing", "iter_stylize", "stylize"]
 
 
 def iter_stylize(
@@ -27,7 +27,7 @@ def iter_stylize(
     options: StylizeOptions | None = None,
     **given: Any,
 ) -> "Stylizing":
-    """Stylizing as an iterator: each `Iterate` holds the step, the losses and a preview; `result()` works at any moment.
+    """Stylizing as an iterator of `Iterate` (step, losses, preview); `result()` works at any moment.
 
     Arguments as `stylize`. Closing the iterator, or just leaving it, stops the work and loses nothing.
     """
@@ -86,5 +86,3 @@ def __getattr__(name: str) -> Any:
 
         return Iterate
     raise AttributeError(name)
-
-

@@ -8,7 +8,7 @@ from sfumato.errors import InputError
 
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 BYTES_A_PIXEL = 4000
-"""Peak of one evaluation of VGG-19 to relu5_1 with its gradient, per pixel of a tile's crop (measured, bench/README.md)."""
+"""Peak of one evaluation of VGG-19 to relu5_1 with its gradient, per pixel of a tile's crop (bench/README.md)."""
 LARGEST_TILE = 1024
 """Larger tiles are no faster."""
 SMALLEST_TILE = 96
@@ -39,14 +39,20 @@ def tile_for(height: int, width: int, pictures: float, halo: int, limit: int) ->
     held = psutil.Process().memory_info().rss + RESERVE
     free = limit - held - pictures * 12 * height * width
     side = int((max(free, 0) / BYTES_A_PIXEL) ** 0.5)
-    if side >= min(height, width) and free >= BYTES_A_PIXEL * height * width and max(height, width) <= LARGEST_TILE + 2 * halo:
+    if (
+        side >= min(height, width)
+        and free >= BYTES_A_PIXEL * height * width
+        and max(height, width) <= LARGEST_TILE + 2 * halo
+    ):
         return max(height, width)
     core = min(LARGEST_TILE, side - 2 * halo)
     if core < SMALLEST_TILE:
         needed = BYTES_A_PIXEL * (SMALLEST_TILE + 2 * halo) ** 2
         spare = limit - held - needed
         fits = int((max(spare, 0) / (pictures * 12) / (height * width)) ** 0.5 * min(height, width))
-        advice = f"a short side of {fits} pixels fits (--size {fits})" if fits >= 16 else "not even a small picture fits"
+        advice = (
+            f"a short side of {fits} pixels fits (--size {fits})" if fits >= 16 else "not even a small picture fits"
+        )
         raise InputError(
             f"{width} x {height} pixels need more than the {limit / (1 << 30):.2f} GiB of memory allowed: {advice}, "
             f"or allow {(held + needed + pictures * 12 * height * width) / (1 << 30):.2f} GiB (--max-memory)"

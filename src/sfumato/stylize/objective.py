@@ -16,7 +16,15 @@ from torch import Tensor
 from sfumato.features import FeatureNetwork
 from sfumato.losses.perceptual import total_variation
 from sfumato.picture.tiles import Tile, tiles
-from sfumato.style.statistics import GramNormalisation, Moments, bures_distance, gram_matrix, matrix_sqrt, mean_std, moments
+from sfumato.style.statistics import (
+    GramNormalisation,
+    Moments,
+    bures_distance,
+    gram_matrix,
+    matrix_sqrt,
+    mean_std,
+    moments,
+)
 
 ALIGN = 32
 """Tiles start at multiples of the deepest stride of any feature network."""
@@ -42,7 +50,7 @@ class Terms:
 
 
 class ContentSums(NamedTuple):
-    """Sums over positions, per channel: weight (scalar), x, x^2, x c of activations x and the content's c, and (x - c)^2."""
+    """Per channel, over positions: weight (one number), x, x^2, x c, (x - c)^2 of activations x, the content's c."""
 
     weight: Tensor
     x: Tensor
@@ -99,9 +107,11 @@ def at_layers(network: FeatureNetwork, layers: Sequence[str], regions: Tensor | 
 
 
 @torch.no_grad()
-def picture_moments(network: FeatureNetwork, layers: Sequence[str], picture: Tensor, regions: Tensor | None, tile: int) -> dict[str, Moments]:
+def picture_moments(
+    network: FeatureNetwork, layers: Sequence[str], picture: Tensor, regions: Tensor | None, tile: int
+) -> dict[str, Moments]:
     """Moments of every layer of a whole picture, read in tiles."""
-    scanner = Scanner(network, layers, *picture.shape[2:], size=tile)
+    scanner = Scanner(network, layers, picture.shape[2], picture.shape[3], tile)
     weights, out = at_layers(network, layers, regions), dict[str, Moments]()
     for t in scanner.tiles:
         for layer, f in scanner.read(picture, t).items():
@@ -125,7 +135,7 @@ class StyleDistance:
             share = shares / shares.sum(0)
             mixed = Moments(
                 torch.ones_like(own.weight),
-                sum(s[:, None] * m.mean for s, m in zip(share, wanted, strict=True)),  # type: ignore[arg-type]
+                sum(s[:, None] * m.mean for s, m in zip(share, wanted, strict=True)),
                 torch.zeros_like(own.second),
             )
             covariance = sum(s[:, None, None] * m.covariance for s, m in zip(share, wanted, strict=True))
@@ -174,18 +184,23 @@ class Objective:
         tile: int = 1 << 30,
     ) -> None:
         self.terms, self.content = terms, content
-        self.scanner = Scanner(network, terms.layers, *content.shape[2:], size=tile)
+        self.scanner = Scanner(network, terms.layers, content.shape[2], content.shape[3], tile)
         self.regions = at_layers(network, terms.layers, regions)
         if shares is None:
             shares = content.new_ones(len(wanted), 1)
         own = picture_moments(network, terms.style_layers, content, regions, tile)
         self.style = {
-            layer: StyleDistance(terms, [w[layer] for w in wanted], shares, own[layer], strength) for layer in terms.style_layers
+            layer: StyleDistance(terms, [w[layer] for w in wanted], shares, own[layer], strength)
+            for layer in terms.style_layers
         }
         self.kept = self._read_content(self.scanner.tiles[0]) if len(self.scanner.tiles) == 1 else None
         self.content_moments = {}
         for layer in terms.content_layers:
-            sums = [self._content_sums(c, c, self._weight(layer, t)) for t in self.scanner.tiles for c in [self._content_at(t)[layer]]]
+            sums = [
+                self._content_sums(c, c, self._weight(layer, t))
+                for t in self.scanner.tiles
+                for c in [self._content_at(t)[layer]]
+            ]
             self.content_moments[layer] = _added(sums)
 
     @torch.no_grad()
@@ -228,7 +243,10 @@ class Objective:
         scale = sum(weights) if terms.relative else 1.0
         losses = {"style": sum((w * v for w, v in zip(weights, style, strict=True)), sums[0].new_zeros(())) / scale}
         if terms.content_layers:
-            content = [self._content_loss(layer, ContentSums(*(next(rest) for _ in ContentSums._fields))) for layer in terms.content_layers]
+            content = [
+                self._content_loss(layer, ContentSums(*(next(rest) for _ in ContentSums._fields)))
+                for layer in terms.content_layers
+            ]
             losses["content"] = torch.stack(content).mean()
         return losses
 
@@ -240,7 +258,8 @@ class Objective:
         n = s.weight.clamp_min(1e-12)
         own, other = (c.xx / n - (c.x / n).square()).clamp_min(0), (s.xx / n - (s.x / n).square()).clamp_min(0)
         cross = s.xc / n - s.x * c.x / n.square()
-        alive = own > 1e-6 * own.amax().clamp_min(1e-30)  # a channel that is silent in the photograph says nothing
+        # A channel that is silent in the photograph, or constant to float32's rounding, says nothing.
+        alive = (own > 1e-6 * own.amax().clamp_min(1e-30)) & (own > 1e-5 * c.xx / n)
         floor = 1e-8 * own.amax().clamp_min(1e-30)
         correlation = cross / ((own + floor).sqrt() * (other + floor).sqrt())
         return (1 - correlation)[alive].sum() / alive.sum().clamp_min(1)
@@ -281,7 +300,9 @@ class Objective:
     def _tile_gradient(self, crop: Tensor, tile: Tile, wanted: Sequence[Tensor | None]) -> Tensor:
         """The gradient of the whole objective that passes through one tile, on its crop."""
         leaf = crop.detach().requires_grad_()
-        inside = Tile(*(s._replace(start=s.start - s.low, stop=s.stop - s.low, low=0, high=s.high - s.low) for s in tile))
+        inside = Tile(
+            *(s._replace(start=s.start - s.low, stop=s.stop - s.low, low=0, high=s.high - s.low) for s in tile)
+        )
         found, content = self.scanner.read(leaf, inside), self._content_at(tile)
         sums: list[Tensor] = []
         for layer in self.terms.style_layers:

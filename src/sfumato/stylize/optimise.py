@@ -21,8 +21,11 @@ from sfumato.stylize.minimisers import LBFGS, Adam
 from sfumato.stylize.objective import Objective, Terms, picture_moments
 from sfumato.stylize.options import StylizeOptions, parse_seconds
 
+FEWEST = 5
+"""Steps at any scale: fewer leave the detail it adds unpainted."""
 
-class Diverged(InputError):
+
+class DivergedError(InputError):
     """The loss became infinite or not a number; the best picture so far is kept."""
 
 
@@ -71,9 +74,13 @@ def pyramid(height: int, width: int, options: StylizeOptions) -> list[Scale]:
         sides.append(round(side))
         side *= options.scale_factor
     sides.append(short)
-    steps = options.schedule or tuple(max(1, round(options.steps * options.step_decay**k)) for k in range(len(sides)))
+    steps = options.schedule or tuple(
+        max(min(FEWEST, options.steps), round(options.steps * options.step_decay**k)) for k in range(len(sides))
+    )
     if len(steps) != len(sides):
-        raise InputError(f"{len(steps)} numbers of steps for the {len(sides)} sizes {', '.join(map(str, sides))} of the pyramid")
+        raise InputError(
+            f"{len(steps)} numbers of steps for the {len(sides)} sizes {', '.join(map(str, sides))} of the pyramid"
+        )
     sizes = [fit_short_side(height, width, s) for s in sides[:-1]] + [(height, width)]
     return [Scale(h, w, n) for (h, w), n in zip(sizes, steps, strict=True)]
 
@@ -113,11 +120,17 @@ class Optimisation:
     """
 
     def __init__(
-        self, network: FeatureNetwork, content: Tensor, styles: Sequence[Style], mask: Tensor | None, options: StylizeOptions, limit: int
+        self,
+        network: FeatureNetwork,
+        content: Tensor,
+        styles: Sequence[Style],
+        mask: Tensor | None,
+        options: StylizeOptions,
+        limit: int,
     ) -> None:
         self.network, self.options, self.limit = network, options, limit
         self.content, self.styles, self.mask = content, styles, mask
-        self.scales = pyramid(*content.shape[2:], options)
+        self.scales = pyramid(content.shape[2], content.shape[3], options)
         self.made: list[int] = []
         self.best = content
         self.tile = 0
@@ -127,8 +140,14 @@ class Optimisation:
 
     def __iter__(self) -> Iterator[Iterate]:
         options = self.options
-        budget, minimiser, x = Budget(None if options.time_budget is None else parse_seconds(options.time_budget)), self._minimiser(), None
+        budget, minimiser, x = (
+            Budget(None if options.time_budget is None else parse_seconds(options.time_budget)),
+            self._minimiser(),
+            None,
+        )
         for level, scale in enumerate(self.scales):
+            if scale.steps == 0:  # a record of work that ended here
+                return
             size = (scale.height, scale.width)
             content = resize(self.content, *size)
             keep = None if self.mask is None else resize(self.mask, *size)
@@ -137,8 +156,7 @@ class Optimisation:
                 x = self._start(content)
             else:
                 growth = scale.height * scale.width / (x.shape[2] * x.shape[3])
-                coarse = tuple(x.shape[2:])
-                x = resize(x, *size) + options.detail * (content - resize(resize(content, *coarse), *size))
+                x = self._enlarged(x, content)
                 minimiser = minimiser.resized(
                     lambda t, size=size: resize_signed(t, *size),  # type: ignore[misc]
                     growth,
@@ -147,13 +165,22 @@ class Optimisation:
             project = _within(content, keep)
             x = project(x)
             self.best = x
-            for iterate in self._descend(objective, minimiser, x, project, scale, level, budget):
-                yield iterate
+            yield from self._descend(objective, minimiser, x, project, scale, level, budget)
             x = self.best
-            if budget.over() and level + 1 < len(self.scales):
-                break
-        if self.best.shape != self.content.shape:
-            self.best = _within(self.content, self.mask)(resize(self.best, *self.content.shape[2:]))
+            if budget.over():
+                return
+
+    def picture(self) -> Tensor:
+        """The best picture so far at full size, 1 x 3 x H x W in [0, 1]."""
+        return _within(self.content, self.mask)(self._enlarged(self.best, self.content))
+
+    def _enlarged(self, x: Tensor, content: Tensor) -> Tensor:
+        """`x` at the content's size, with the content's own fine detail, which strokes then grow around."""
+        height, width, h, w = *content.shape[2:], *x.shape[2:]
+        if (height, width) == (h, w):
+            return x
+        lost = content - resize(resize(content, h, w), height, width)
+        return resize(x, height, width) + self.options.detail * lost
 
     def _descend(
         self,
@@ -172,7 +199,10 @@ class Optimisation:
         while self.made[level] < steps:
             result = objective.evaluate(x)
             if not math.isfinite(result.total) or not bool(torch.isfinite(result.gradient).all()):
-                raise Diverged(f"the loss became {result.total} at step {before + self.made[level] + 1}: try a smaller learning rate or weights")
+                step = before + self.made[level] + 1
+                raise DivergedError(
+                    f"the loss became {result.total} at step {step}: try a smaller learning rate or weights"
+                )
             self.made[level] += 1
             decay = self.options.average
             if decay:
@@ -181,9 +211,13 @@ class Optimisation:
             elif result.total < lowest:
                 lowest, self.best = result.total, x
             if self.made[level] == 1 or budget.deadline is not None:
-                steps = budget.steps(self.scales, level, self.made[level], (time.monotonic() - started) / self.made[level])
+                steps = budget.steps(
+                    self.scales, level, self.made[level], (time.monotonic() - started) / self.made[level]
+                )
             losses = {**result.losses, "total": result.total}
-            yield Iterate(before + self.made[level], before + steps + later, (scale.height, scale.width), losses, self.best)
+            yield Iterate(
+                before + self.made[level], before + steps + later, (scale.height, scale.width), losses, self.best
+            )
             if self.made[level] >= steps or budget.over():
                 return
             x = minimiser.step(x, result.total, result.gradient, project)
@@ -204,13 +238,22 @@ class Optimisation:
         wanted = []
         for style in self.styles:
             side = max(16, round(min(scale.height, scale.width) * self.options.style_scale))
-            size = fit_short_side(*style.picture.shape[2:], side)
+            size = fit_short_side(style.picture.shape[2], style.picture.shape[3], side)
             regions = None if style.mask is None else resize(style.mask, *size)[0]
-            wanted.append(picture_moments(self.network, terms.style_layers, resize(style.picture, *size), regions, self.tile))
+            wanted.append(
+                picture_moments(self.network, terms.style_layers, resize(style.picture, *size), regions, self.tile)
+            )
         shares = content.new_tensor([[s.share] for s in self.styles])
         regions = None if keep is None else keep[0]
         return Objective(
-            self.network, terms, content, wanted, shares=shares, regions=regions, strength=self.options.strength, tile=self.tile
+            self.network,
+            terms,
+            content,
+            wanted,
+            shares=shares,
+            regions=regions,
+            strength=self.options.strength,
+            tile=self.tile,
         )
 
     def _start(self, content: Tensor) -> Tensor:

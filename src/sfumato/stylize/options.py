@@ -58,13 +58,13 @@ class StylizeOptions:
     """Measure each layer's distance in units of the untouched photograph's (needs no tuning); no: as in the paper."""
     init: Literal["content", "style", "noise"] = "content"
     """What the first, smallest picture starts from."""
-    init_noise: float = 0.1
+    init_noise: float = 0.02
     """Standard deviation of the noise added to the start (0 to 1)."""
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """L-BFGS is faster; Adam needs less memory."""
     learning_rate: float = 0.02
     """Adam's step, in units of the range from black to white."""
-    steps: int = 50
+    steps: int = 60
     """Steps at the smallest scale of the pyramid."""
     min_size: int = 128
     """Short side of the smallest picture of the pyramid."""
@@ -72,10 +72,10 @@ class StylizeOptions:
     """Share of the photograph's own fine detail with which each larger scale starts."""
     scale_factor: float = 2.0
     """Ratio of neighbouring sizes in the pyramid; a large number means a single size."""
-    step_decay: float = 0.6
-    """Each larger scale gets this share of the previous one's steps."""
+    step_decay: float = 0.4
+    """Each larger scale gets this share of the previous one's steps, but at least five."""
     schedule: tuple[int, ...] = ()
-    """Steps of every scale, smallest first, in place of `steps` and `step_decay`; a record keeps those that were made."""
+    """Steps of every scale, smallest first, in place of `steps`; a record keeps those made (0: not reached)."""
     history: int = 10
     """Pairs that L-BFGS remembers."""
     average: float = 0.0
@@ -89,7 +89,7 @@ class StylizeOptions:
     padding: Literal["zeros", "replicate"] = "replicate"
     """What the feature network sees beyond the border."""
     features: str = "vgg19"
-    """Feature network: `vgg19` (comes with the installation) or a file of VGG-19 or ResNet-50 in torchvision's layout."""
+    """Feature network: `vgg19` (installed with sfumato) or a file of VGG-19 or ResNet-50 in torchvision's layout."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -130,7 +130,9 @@ class StylizeOptions:
         if not self.style_layers:
             raise InputError("style_layers must name at least one layer")
         if self.style_layer_weights and len(self.style_layer_weights) != len(self.style_layers):
-            raise InputError(f"{len(self.style_layer_weights)} style_layer_weights for {len(self.style_layers)} style_layers")
+            raise InputError(
+                f"{len(self.style_layer_weights)} style_layer_weights for {len(self.style_layers)} style_layers"
+            )
         for name in ("style_weights", "style_layer_weights"):
             if getattr(self, name) and sum(getattr(self, name)) <= 0:
                 raise InputError(f"{name} must not all be 0")
@@ -157,7 +159,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("detail", 0, 2),
     ("scale_factor", 1.1, math.inf),
     ("step_decay", 0.01, 1),
-    ("schedule", 1, 100_000),
+    ("schedule", 0, 100_000),
     ("history", 0, 1000),
     ("average", 0, 0.9999),
     ("feather", 0, 65536),

@@ -58,16 +58,19 @@ class Stylized:
 class Stylizing:
     """One picture being stylized: iterate over it, ask for `result()` at any moment.
 
-    After a NaN (`Diverged` is raised while iterating) or an interruption, `result()` is the best picture so far.
+    After a NaN (`DivergedError` is raised while iterating) or an interruption, `result()` is the best picture so far.
     """
 
-    def __init__(self, source: Picture, styles: Sequence[Picture], options: StylizeOptions, notes: Sequence[str]) -> None:
+    def __init__(
+        self, source: Picture, styles: Sequence[Picture], options: StylizeOptions, notes: Sequence[str]
+    ) -> None:
         self.source, self.styles, self.options, self.notes = source, styles, options, list(notes)
         self.inputs: list[Picture] = [source, *styles]
         self.work: Optimisation | None = None
         self.network: FeatureNetwork | None = None
         self.content: Tensor
         self.mask: Tensor | None = None
+        self.parts: list[Style] = []
 
     @classmethod
     def prepare(
@@ -110,7 +113,9 @@ class Stylizing:
         if options.transfer == "style" and options.strength > 0:
             self.network = load_features(options.features, pooling=options.pooling, padding=options.padding)
             self.network = self.network.to(device, choose_precision(options.precision, device))
-            self.work = Optimisation(self.network, self.content, self.parts, self.mask, options, allowed(options.max_memory))
+            self.work = Optimisation(
+                self.network, self.content, self.parts, self.mask, options, allowed(options.max_memory)
+            )
         return self
 
     def _mask(self, source: Source, size: tuple[int, int], name: str) -> Tensor:
@@ -118,7 +123,8 @@ class Stylizing:
         self.inputs.append(picture)
         mask, resized = read_mask(picture, size)
         if resized:
-            self.notes.append(f"mask {picture.name} ({picture.width} x {picture.height}) resized to {size[1]} x {size[0]} for {name}")
+            change = f"{picture.width} x {picture.height} to {size[1]} x {size[0]}"
+            self.notes.append(f"mask {picture.name} resized from {change} pixels for {name}")
         return mask
 
     def check_output(self, path: str | Path) -> None:
@@ -135,7 +141,7 @@ class Stylizing:
         if self.work is None:
             picture = self._recolored() if options.transfer == "color" else content
         else:
-            picture = resize(self.work.best, *content.shape[2:])
+            picture = self.work.picture()
         if options.keep_color == "luminance":
             picture = keep_luminance(picture, content)
         if self.mask is not None:  # exact outside the mask, soft at its edge
@@ -153,7 +159,8 @@ class Stylizing:
         made = self.work.made if self.work is not None else []
         settings = asdict(self.options)
         if self.work is not None and made:
-            settings |= {"tile": self.work.tile, "schedule": made + [0] * (len(self.work.scales) - len(made)), "time_budget": None}
+            schedule = made + [0] * (len(self.work.scales) - len(made))
+            settings |= {"tile": self.work.tile, "schedule": schedule, "time_budget": None}
         weights = {} if self.network is None else {self.network.name: self.network.sha256}
         return new_record("stylize", settings, self.inputs, weights, steps=sum(made), styles=len(self.styles))
 
