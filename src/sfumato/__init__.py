@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato._version import __version__
 from sfumato.errors import InputError
+from sfumato.stylize import StylizeOptions, iter_stylize, stylize  # now, or the package would hide the verb of its name
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Picture, read_picture, write_picture
     from sfumato.picture.record import read_record
-    from sfumato.stylize import Stylized, StylizeOptions, iter_stylize, stylize
+    from sfumato.stylize import Stylized
 
 _HOMES = {
     "Picture": "sfumato.picture.io",
@@ -22,9 +23,6 @@ _HOMES = {
     "write_picture": "sfumato.picture.io",
     "read_record": "sfumato.picture.record",
     "Stylized": "sfumato.stylize",
-    "StylizeOptions": "sfumato.stylize",
-    "iter_stylize": "sfumato.stylize",
-    "stylize": "sfumato.stylize",
 }
 
 __all__ = [

@@ -62,6 +62,7 @@ app = App(
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `main` says so itself
 )
 app.register_install_completion_command()
 
@@ -237,6 +238,8 @@ def recorded_styles(record: dict[str, Any], like: Path) -> list[Path]:
     """The style pictures a record names, if they still lie there unchanged."""
     from sfumato.picture.io import read_picture
 
+    if record.get("verb") != "stylize" or not record.get("inputs"):
+        raise InputError(f"{str(like)!r} was not made by stylize, so it names no style")
     count = int(record.get("styles", 1))
     styles = []
     for entry in record["inputs"][1 : 1 + count]:

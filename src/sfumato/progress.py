@@ -19,7 +19,7 @@ class Reporter:
         self.started = time.monotonic()
 
     def __enter__(self) -> Self:
-        if not self.quiet and not self.json:
+        if not self.quiet and not self.json and sys.stderr.isatty():  # a file gets the notes only
             console = Console(stderr=True)
             columns = (
                 TextColumn("{task.description}"),

@@ -58,6 +58,7 @@ def test_auto_is_what_is_held_and_most_of_what_is_free(holds: Callable[[int, int
 def test_a_picture_that_fits_is_one_tile(holds: Callable[[int, int], None]) -> None:
     holds(300 * MIB, 0)
     assert tile_for(512, 700, 27, 96, 4 * GIB) == 700
+    assert tile_for(3, 5, 27, 96, 4 * GIB) >= 32  # a tile that options take, since records keep it
 
 
 @pytest.mark.parametrize("size", [(4096, 4096), (1500, 3000), (600, 9000), (2048, 2048)])

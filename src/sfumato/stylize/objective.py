@@ -260,9 +260,10 @@ class Objective:
         cross = s.xc / n - s.x * c.x / n.square()
         # A channel that is silent in the photograph, or constant to float32's rounding, says nothing.
         alive = (own > 1e-6 * own.amax().clamp_min(1e-30)) & (own > 1e-5 * c.xx / n)
-        floor = 1e-8 * own.amax().clamp_min(1e-30)
+        floor = 1e-8 * own.amax()
+        own, other, cross = own[alive], other[alive], cross[alive]
         correlation = cross / ((own + floor).sqrt() * (other + floor).sqrt())
-        return (1 - correlation)[alive].sum() / alive.sum().clamp_min(1)
+        return (1 - correlation).sum() / alive.sum().clamp_min(1)
 
     def evaluate(self, picture: Tensor) -> Evaluation:
         """Loss and gradient at `picture`, 1 x 3 x H x W; the picture itself needs no grad."""

@@ -133,10 +133,7 @@ class Optimisation:
         self.scales = pyramid(content.shape[2], content.shape[3], options)
         self.made: list[int] = []
         self.best = content
-        self.tile = 0
-        halo = max(network.reach(layer) for layer in terms_of(options).layers)
-        last = self.scales[-1]
-        self._tile(last, halo)  # too large a picture is refused before the work, not after
+        self.tile = options.tile or self._tile(self.scales[-1])  # before the work; one for all scales, to be repeatable
 
     def __iter__(self) -> Iterator[Iterate]:
         options = self.options
@@ -164,7 +161,6 @@ class Optimisation:
                 )
             project = _within(content, keep)
             x = project(x)
-            self.best = x
             yield from self._descend(objective, minimiser, x, project, scale, level, budget)
             x = self.best
             if budget.over():
@@ -206,8 +202,8 @@ class Optimisation:
             self.made[level] += 1
             decay = self.options.average
             if decay:
-                mean = x.clone() if mean is None else mean.lerp_(x, 1 - decay)
-                self.best = mean
+                mean = (1 - decay) * x if mean is None else mean.lerp(x, 1 - decay)
+                self.best = mean / (1 - decay ** self.made[level])
             elif result.total < lowest:
                 lowest, self.best = result.total, x
             if self.made[level] == 1 or budget.deadline is not None:
@@ -225,16 +221,14 @@ class Optimisation:
     def _minimiser(self) -> LBFGS | Adam:
         return LBFGS(self.options.history) if self.options.optimizer == "lbfgs" else Adam(self.options.learning_rate)
 
-    def _tile(self, scale: Scale, halo: int) -> int:
-        if self.options.tile is not None:
-            return self.options.tile
-        pairs = pairs_kept(self.options, scale.height * scale.width)
+    def _tile(self, largest: Scale) -> int:
+        pairs = pairs_kept(self.options, largest.height * largest.width)
         pictures = 5 + 2 * pairs + (2 if pairs else 0) + bool(self.options.average)
-        return tile_for(scale.height, scale.width, pictures, halo, self.limit)
+        halo = max(self.network.reach(layer) for layer in terms_of(self.options).layers)
+        return tile_for(largest.height, largest.width, pictures, halo, self.limit)
 
     def _objective(self, content: Tensor, keep: Tensor | None, scale: Scale) -> Objective:
         terms = terms_of(self.options)
-        self.tile = self._tile(scale, max(self.network.reach(layer) for layer in terms.layers))
         wanted = []
         for style in self.styles:
             side = max(16, round(min(scale.height, scale.width) * self.options.style_scale))

@@ -42,7 +42,7 @@ class StylizeOptions:
     """Weight of the content distance."""
     style_weight: float = 1.0
     """Weight of the style distance."""
-    tv_weight: float = 0.0
+    tv_weight: float = 1.0
     """Weight of the total variation, which calms speckles and in excess blurs."""
     content_layers: tuple[str, ...] = ("relu4_1",)
     """Layers whose activations hold the content; `convB_I` is before, `reluB_I` after the activation."""
@@ -120,13 +120,14 @@ class StylizeOptions:
             raise InputError(f"size must be a number of pixels or 'original', not {self.size!r}")
         for name, low, high in RANGES:
             value = getattr(self, name)
-            values = value if isinstance(value, tuple) else (value,)
+            kind, number = (int, "a whole number") if name in WHOLE else (int | float, "a number")
+            values = value if isinstance(value, tuple | list) else (value,)
             for v in values:
                 if v is None or v == "original":
                     continue
-                if isinstance(v, bool) or not isinstance(v, int | float) or not low <= v <= high:
+                if isinstance(v, bool) or not isinstance(v, kind) or not low <= v <= high or not math.isfinite(v):
                     limit = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
-                    raise InputError(f"{name} must be a number {limit}, not {v!r}")
+                    raise InputError(f"{name} must be {number} {limit}, not {v!r}")
         if not self.style_layers:
             raise InputError("style_layers must name at least one layer")
         if self.style_layer_weights and len(self.style_layer_weights) != len(self.style_layers):
@@ -153,7 +154,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("tv_weight", 0, math.inf),
     ("style_layer_weights", 0, math.inf),
     ("init_noise", 0, 1),
-    ("learning_rate", 1e-6, math.inf),
+    ("learning_rate", 1e-6, 1e30),
     ("steps", 1, 100_000),
     ("min_size", 16, 65536),
     ("detail", 0, 2),
@@ -166,11 +167,13 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("tile", 32, 65536),
 )
 """Option, smallest and largest value."""
+WHOLE = ("seed", "steps", "min_size", "schedule", "history", "tile")
+"""Options that count."""
 
 
-def parse_seconds(text: str) -> float:
+def parse_seconds(text: str | float) -> float:
     """'60s', '2m', '1.5h' or '90' in seconds. Raises `InputError`."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|h|)\s*", text.lower())
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|h|)\s*", str(text).lower())
     if not match or float(match[1]) <= 0:
         raise InputError(f"{text!r} is not a time: write it like 60s or 2m")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -173,7 +173,7 @@ def gathered(like: str | Path | None, options: StylizeOptions | None, given: Map
         record = read_record(like)
         if record.get("verb") != "stylize":
             raise InputError(f"{str(like)!r} was made by {record.get('verb')!r}, not by stylize")
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record.get("settings", {}).items()}
         return StylizeOptions.of(**{**settings, **given})
     if options is not None:
         options = replace(options, **given)
