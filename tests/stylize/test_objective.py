@@ -131,7 +131,7 @@ class Case:
         self.shares = torch.tensor([[0.3], [0.9]], dtype=torch.float64)
         if regions:
             ramp = torch.linspace(0, 1, size[1], dtype=torch.float64).expand(1, *size)
-            mask = (ramp * 3 - 1).clamp(0, 1)
+            mask = (ramp * 4 - 1).clamp(0, 1)  # two regions of unlike size
             self.regions = mask if regions == "mask" else torch.cat([mask, 1 - mask])
             self.style_regions = [torch.rand(len(self.regions), 70, 113, dtype=torch.float64), None]
             if regions == "two":

@@ -170,9 +170,8 @@ def test_every_statistic_is_optimised(statistics: str) -> None:
 
 def test_averaged_iterates_are_the_running_mean() -> None:
     plain = [i.preview.clone() for i in run(schedule=(6,), min_size=512, optimizer="adam", average=1e-9)]
-    mean = plain[0]
-    for x in plain[1:]:
-        mean = 0.7 * mean + 0.3 * x
+    shares = [0.7 ** (5 - k) for k in range(6)]  # the latest counts most, and the shares are of one whole
+    mean = sum(w * x for w, x in zip(shares, plain, strict=True)) / sum(shares)
     work = run(schedule=(6,), min_size=512, optimizer="adam", average=0.7)
     list(work)
     assert torch.allclose(work.best, mean, atol=1e-5)

@@ -168,6 +168,12 @@ def test_outside_the_mask_every_pixel_stays(keep_color: str) -> None:
     assert np.abs(hard[:, 26:28] - CONTENT[:, 26:28]).max() > 0
 
 
+def test_a_grey_mask_changes_in_proportion() -> None:
+    full, quarter = (made(mask=np.full((40, 56, 3), level, np.float32)).rgb - CONTENT for level in (1.0, 0.25))
+    np.testing.assert_allclose(quarter, 0.25 * full, atol=2e-3)
+    assert np.abs(full).max() > 0.03
+
+
 def test_a_mask_changes_what_the_statistics_are_of() -> None:
     """Two photographs that agree inside the mask and far around it come out alike inside."""
     long = array(16, 400, 1)
@@ -321,6 +327,15 @@ def test_like_takes_the_settings_and_what_is_given_goes_on_top(tmp_path: Path) -
     settings = result.record["settings"]
     assert (settings["seed"], settings["content_weight"], settings["style_scale"]) == (8, 0.9, 0.5)
     np.testing.assert_array_equal(result.rgb, made(styles=OTHER, seed=8, content_weight=0.9, style_scale=0.5).rgb)
+
+
+def test_like_works_for_a_photograph_with_fewer_or_more_sizes(tmp_path: Path) -> None:
+    made(output=tmp_path / "a.png", seed=7)
+    for content in (array(16, 20, 1), array(90, 100, 1)):
+        result = stylize(content, STYLE, like=tmp_path / "a.png")
+        np.testing.assert_array_equal(result.rgb, made(content, seed=7).rgb)
+    with pytest.raises(InputError, match="3 numbers of steps"):
+        stylize(CONTENT, STYLE, like=tmp_path / "a.png", schedule=(1, 1, 1))
 
 
 def test_like_something_that_is_not_a_record(tmp_path: Path) -> None:

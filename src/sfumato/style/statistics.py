@@ -91,7 +91,7 @@ def bures_distance(m: Moments, mean: Tensor, root: Tensor, eps: float = 1e-6) ->
     """
     covariance = m.covariance
     inner = root @ covariance @ root
-    floor = eps * inner.diagonal(dim1=1, dim2=2).mean(1).detach()
+    floor = eps * inner.diagonal(dim1=1, dim2=2).mean(1)
     eye = torch.eye(inner.shape[1], dtype=inner.dtype, device=inner.device)
     values = torch.linalg.eigvalsh(inner + floor[:, None, None] * eye)
     roots = values.clamp_min(1e-12).sqrt()

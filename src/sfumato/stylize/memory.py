@@ -1,6 +1,7 @@
 """Memory: what the user allows, and the tile that fits into it."""
 
 import re
+from collections.abc import Callable
 
 import psutil
 
@@ -30,27 +31,32 @@ def allowed(max_memory: str) -> int:
     return parse_bytes(max_memory)
 
 
-def tile_for(height: int, width: int, pictures: float, halo: int, limit: int) -> int:
+def tile_for(height: int, width: int, pictures: Callable[[int], float], halo: int, limit: int) -> int:
     """Side of the largest tile (core) with which a picture of this size can be worked on within `limit` bytes.
 
-    `pictures` counts the float32 pictures of this size that will be held beyond what the process holds now.
+    `pictures` counts the float32 pictures of so many pixels that will be held beyond what the process holds now; it
+    does not grow with them.
     Raises `InputError` that names the size that would fit.
     """
     held = psutil.Process().memory_info().rss + RESERVE
-    free = limit - held - pictures * 12 * height * width
-    if free >= BYTES_A_PIXEL * height * width:
+    pixels, short = height * width, min(height, width)
+    free = limit - held - pictures(pixels) * 12 * pixels
+    if free >= BYTES_A_PIXEL * pixels:
         return max(height, width, SMALLEST_TILE)
     side = int((max(free, 0) / BYTES_A_PIXEL) ** 0.5)
     core = min(LARGEST_TILE, side - 2 * halo)
     if core < SMALLEST_TILE:
         needed = BYTES_A_PIXEL * (SMALLEST_TILE + 2 * halo) ** 2
         spare = limit - held - needed
-        fits = int((max(spare, 0) / (pictures * 12) / (height * width)) ** 0.5 * min(height, width))
+        fits, before = short, 0
+        while fits != before:  # a smaller picture may hold more copies
+            before, copies = fits, pictures(round(pixels * (fits / short) ** 2))
+            fits = min(fits, int((max(spare, 0) / (copies * 12) / pixels) ** 0.5 * short))
         advice = (
             f"a short side of {fits} pixels fits (--size {fits})" if fits >= 16 else "not even a small picture fits"
         )
         raise InputError(
             f"{width} x {height} pixels need more than the {limit / (1 << 30):.2f} GiB of memory allowed: {advice}, "
-            f"or allow {(held + needed + pictures * 12 * height * width) / (1 << 30):.2f} GiB (--max-memory)"
+            f"or allow {(held + needed + pictures(pixels) * 12 * pixels) / (1 << 30):.2f} GiB (--max-memory)"
         )
     return core

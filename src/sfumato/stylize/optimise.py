@@ -222,8 +222,10 @@ class Optimisation:
         return LBFGS(self.options.history) if self.options.optimizer == "lbfgs" else Adam(self.options.learning_rate)
 
     def _tile(self, largest: Scale) -> int:
-        pairs = pairs_kept(self.options, largest.height * largest.width)
-        pictures = 5 + 2 * pairs + (2 if pairs else 0) + bool(self.options.average)
+        def pictures(pixels: int) -> float:
+            pairs = pairs_kept(self.options, pixels)
+            return 5 + 2 * pairs + (2 if pairs else 0) + bool(self.options.average)
+
         halo = max(self.network.reach(layer) for layer in terms_of(self.options).layers)
         return tile_for(largest.height, largest.width, pictures, halo, self.limit)
 

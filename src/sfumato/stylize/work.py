@@ -20,7 +20,7 @@ from sfumato.picture.resize import fit_short_side, resize
 from sfumato.style.recolor import keep_luminance, match_color
 from sfumato.stylize.device import choose_device, choose_precision
 from sfumato.stylize.memory import allowed
-from sfumato.stylize.optimise import Iterate, Optimisation, Style
+from sfumato.stylize.optimise import Iterate, Optimisation, Style, pyramid
 from sfumato.stylize.options import StylizeOptions
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ class Stylizing:
         height, width = source.height, source.width
         if options.size != "original" and options.size < min(height, width):
             height, width = fit_short_side(height, width, options.size)
+        if like is not None and options.schedule and "schedule" not in given:
+            plain = replace(options, schedule=())
+            if len(pyramid(height, width, plain)) != len(options.schedule):  # the recorded steps are of other sizes
+                self.options = options = plain
         self.content = _tensor(source, (height, width)).to(device)
         if mask is not None:
             self.mask = feather(self._mask(mask, (height, width), source.name), options.feather).to(device)
