@@ -123,10 +123,13 @@ def stylize(
     photos, many = expand(names)
     if many and output is not None and output.suffix and not output.is_dir():
         raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
+    targets = [destination(photo, styles[0], output, many) for photo in photos]
+    for photo, target in zip(photos, targets, strict=True):
+        if targets.count(target) > 1:
+            raise InputError(f"several pictures would become {str(target)!r}, {str(photo)!r} among them: rename one")
     masks = [None if m.lower() == "none" else m for m in style_mask or []]
     failures = list[str]()
-    for photo in photos:
-        target = destination(photo, styles[0], output, many)
+    for photo, target in zip(photos, targets, strict=True):
         if skip_existing and target.exists():
             continue
         with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
@@ -137,7 +140,7 @@ def stylize(
                 from sfumato.stylize import iter_stylize
 
                 work = iter_stylize(photo, styles, mask=mask, style_masks=masks, like=like, **chosen)
-                finish(work, target, preview, progress, as_json=json)
+                finish(work, target, preview, progress, like=like, as_json=json)
             except InputError as error:
                 if not many:
                     raise
@@ -147,12 +150,15 @@ def stylize(
     return 0
 
 
-def finish(work: "Stylizing", target: Path, preview: Path | None, progress: "Reporter", *, as_json: bool) -> None:
+def finish(
+    work: "Stylizing", target: Path, preview: Path | None, progress: "Reporter", *, like: Path | None, as_json: bool
+) -> None:
     """Drain the work, showing it; a picture is written also after an interruption or a NaN, then the best so far."""
     from sfumato.picture.io import check_output, write_picture
     from sfumato.stylize.optimise import DivergedError
 
     work.check_output(target)
+    check_output(target, [like] if like is not None else [])
     if preview is not None:
         check_output(preview, work.inputs)
     for note in work.notes:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sfumato.losses.perceptual import total_variation
+from sfumato.losses.perceptual import add_total_variation, total_variation
 
 
 def test_total_variation_of_a_ramp_is_the_sum_of_squared_slopes() -> None:
@@ -40,3 +40,16 @@ def test_sides_of_one_pixel_have_no_neighbours(shape: tuple[int, int], wanted: f
 def test_total_variation_gradient() -> None:
     x = torch.rand(1, 2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     assert torch.autograd.gradcheck(total_variation, x.requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("shape", "band"), [((1, 3, 7, 5), 3), ((1, 3, 6, 4), 2), ((2, 3, 1, 4), 1), ((1, 1, 5, 1), 256)]
+)
+def test_total_variation_in_bands_is_autograds(shape: tuple[int, ...], band: int) -> None:
+    x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    whole = total_variation(x)
+    (wanted,) = torch.autograd.grad(1.7 * whole, x)
+    gradient = torch.ones_like(x)
+    value = add_total_variation(x.detach(), gradient, 1.7, band)
+    assert value == pytest.approx(whole.item(), rel=1e-12)
+    torch.testing.assert_close(gradient, 1 + wanted, rtol=0, atol=1e-12)

@@ -38,7 +38,10 @@ def run_demo(folder: Path, size: int, reporter: Callable[[str], Reporter]) -> li
 
 def contact_sheet(rows: list[tuple[Path, Path, Path]], target: Path, side: int = 320) -> None:
     """Photograph, painting and result side by side, a row each."""
+    import numpy as np
     from PIL import Image, ImageOps
+
+    from sfumato.picture.io import write_picture
 
     sheet = Image.new("RGB", (3 * side, len(rows) * side), "white")
     for y, row in enumerate(rows):
@@ -48,4 +51,4 @@ def contact_sheet(rows: list[tuple[Path, Path, Path]], target: Path, side: int =
                     ImageOps.pad(picture.convert("RGB"), (side - 8, side - 8), color="white"),
                     (x * side + 4, y * side + 4),
                 )
-    sheet.save(target)
+    write_picture(target, np.asarray(sheet, np.float32) / 255)

@@ -17,14 +17,16 @@ def keep_luminance(stylized: Tensor, content: Tensor) -> Tensor:
     return yiq_to_rgb(torch.cat([y, chroma], 1)).clamp(0, 1)
 
 
-def match_color(picture: Tensor, reference: Tensor, weight: Tensor | None = None) -> Tensor:
+def match_color(
+    picture: Tensor, reference: Tensor, weight: Tensor | None = None, own_weight: Tensor | None = None
+) -> Tensor:
     """The picture with the reference's mean and covariance of colours, 1 x 3 x H x W in [0, 1].
 
     The map is the optimal transport of Gaussians, A = S^-1/2 (S^1/2 R S^1/2)^1/2 S^-1/2 (Pitie & Kokaram 2007, "The
     linear Monge-Kantorovitch linear colour mapping"): of all maps that match, the one that changes colours least.
-    `weight` 1 x 1 x h x w says which of the reference's pixels count.
+    `weight` 1 x 1 x h x w says which of the reference's pixels count, `own_weight` which of the picture's.
     """
-    mean, cov = _colors(picture, None)
+    mean, cov = _colors(picture, own_weight)
     wanted_mean, wanted_cov = _colors(reference, weight)
     root = matrix_sqrt(cov)
     inverse = torch.linalg.inv(root)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sfumato.features import FeatureNetwork
-from sfumato.losses.perceptual import total_variation
+from sfumato.losses.perceptual import add_total_variation
 from sfumato.picture.tiles import Tile, tiles
 from sfumato.style.statistics import (
     GramNormalisation,
@@ -286,11 +286,7 @@ class Objective:
         values = {k: float(v.detach()) for k, v in losses.items()}
         total_loss = float(self._weighted(losses).detach())
         if self.terms.tv_weight:
-            with torch.enable_grad():
-                leaf = x.detach().requires_grad_()
-                tv = total_variation(leaf)
-                gradient = gradient + self.terms.tv_weight * torch.autograd.grad(tv, leaf)[0]
-            values["tv"] = float(tv.detach())
+            values["tv"] = add_total_variation(x.detach(), gradient, self.terms.tv_weight)
             total_loss += self.terms.tv_weight * values["tv"]
         return Evaluation(total_loss, values, gradient)
 

@@ -58,7 +58,7 @@ class StylizeOptions:
     """Measure each layer's distance in units of the untouched photograph's (needs no tuning); no: as in the paper."""
     init: Literal["content", "style", "noise"] = "content"
     """What the first, smallest picture starts from."""
-    init_noise: float = 0.02
+    init_noise: float = 0.1
     """Standard deviation of the noise added to the start (0 to 1)."""
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """L-BFGS is faster; Adam needs less memory."""
@@ -161,7 +161,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("scale_factor", 1.1, math.inf),
     ("step_decay", 0.01, 1),
     ("schedule", 0, 100_000),
-    ("history", 0, 1000),
+    ("history", 1, 1000),
     ("average", 0, 0.9999),
     ("feather", 0, 65536),
     ("tile", 32, 65536),

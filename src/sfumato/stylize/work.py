@@ -156,7 +156,7 @@ class Stylizing:
     def _recolored(self) -> Tensor:
         """Colours alone: the content with the styles' mean and covariance of colours."""
         total = sum(p.share for p in self.parts)
-        moved = sum((p.share / total) * match_color(self.content, p.picture, p.mask) for p in self.parts)
+        moved = sum((p.share / total) * match_color(self.content, p.picture, p.mask, self.mask) for p in self.parts)
         return self.content + self.options.strength * (moved - self.content)
 
     def _record(self) -> dict[str, Any]:
