@@ -137,11 +137,8 @@ class Optimisation:
 
     def __iter__(self) -> Iterator[Iterate]:
         options = self.options
-        budget, minimiser, x = (
-            Budget(None if options.time_budget is None else parse_seconds(options.time_budget)),
-            self._minimiser(),
-            None,
-        )
+        budget = Budget(None if options.time_budget is None else parse_seconds(options.time_budget))
+        minimiser, x = self._minimiser(), None
         for level, scale in enumerate(self.scales):
             if scale.steps == 0:  # a record of work that ended here
                 return

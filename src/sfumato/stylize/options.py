@@ -64,7 +64,7 @@ class StylizeOptions:
     """L-BFGS is faster; Adam needs less memory."""
     learning_rate: float = 0.02
     """Adam's step, in units of the range from black to white."""
-    steps: int = 60
+    steps: int = 50
     """Steps at the smallest scale of the pyramid."""
     min_size: int = 128
     """Short side of the smallest picture of the pyramid."""

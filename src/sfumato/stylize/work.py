@@ -98,10 +98,8 @@ class Stylizing:
         height, width = source.height, source.width
         if options.size != "original" and options.size < min(height, width):
             height, width = fit_short_side(height, width, options.size)
-        if like is not None and options.schedule and "schedule" not in given:
-            plain = replace(options, schedule=())
-            if len(pyramid(height, width, plain)) != len(options.schedule):  # the recorded steps are of other sizes
-                self.options = options = plain
+        if like is not None:
+            self.options = options = adapted(options, read_record(like), source, (height, width), given)
         self.content = _tensor(source, (height, width)).to(device)
         if mask is not None:
             self.mask = feather(self._mask(mask, (height, width), source.name), options.feather).to(device)
@@ -184,6 +182,19 @@ def gathered(like: str | Path | None, options: StylizeOptions | None, given: Map
         options.check()
         return options
     return StylizeOptions.of(**given)
+
+
+def adapted(
+    options: StylizeOptions, record: dict[str, Any], source: Picture, size: tuple[int, int], given: Mapping[str, Any]
+) -> StylizeOptions:
+    """A record's options for another photograph: the tile and the steps that fitted only the one it was made of go."""
+    inputs = record.get("inputs") or [{}]
+    if inputs[0].get("sha256") != source.sha256 and "tile" not in given:
+        options = replace(options, tile=None)
+    plain = replace(options, schedule=())
+    if options.schedule and "schedule" not in given and len(pyramid(*size, plain)) != len(options.schedule):
+        return plain
+    return options
 
 
 def _tensor(picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
