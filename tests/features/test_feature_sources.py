@@ -75,6 +75,24 @@ def test_vgg19_in_torchvision_s_layout(folder: Path, torchvision: TorchvisionVGG
     path.unlink()
 
 
+def test_a_narrower_vgg19_that_ends_after_conv5_1(folder: Path) -> None:
+    """Distilled networks: the layers that are there, and a sentence for the others."""
+    torch.manual_seed(0)
+    path, k, inputs, state = folder / "narrow.safetensors", 0, 3, dict[str, Tensor]()
+    for count, width in ((2, 4), (2, 6), (4, 8), (4, 10), (1, 12)):
+        for _ in range(count):
+            state[f"features.{k}.weight"], state[f"features.{k}.bias"] = torch.randn(width, inputs, 3, 3), noise(width)
+            k, inputs = k + 2, width
+        k += 1
+    save_file(state, path)
+    network = load_features(path)
+    assert network.layers[-1] == "relu5_1"
+    found = network(noise(1, 3, 32, 48), ("relu1_2", "relu3_4", "relu5_1"))
+    assert [tuple(f.shape) for f in found.values()] == [(1, 4, 32, 48), (1, 8, 8, 12), (1, 12, 2, 3)]
+    with pytest.raises(InputError, match="unknown layer 'relu5_2'"):
+        network(noise(1, 3, 32, 48), ("relu5_2",))
+
+
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 def test_resnet50_in_torchvision_s_layout_named_by_the_environment(
     folder: Path, plain_resnet: PlainResNet, monkeypatch: pytest.MonkeyPatch, ending: str

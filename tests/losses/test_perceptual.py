@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sfumato.losses.perceptual import add_total_variation, total_variation
+from sfumato.losses.perceptual import add_total_variation, content_distance, relative_gap, total_variation
 
 
 def test_total_variation_of_a_ramp_is_the_sum_of_squared_slopes() -> None:
@@ -53,3 +53,33 @@ def test_total_variation_in_bands_is_autograds(shape: tuple[int, ...], band: int
     value = add_total_variation(x.detach(), gradient, 1.7, band)
     assert value == pytest.approx(whole.item(), rel=1e-12)
     torch.testing.assert_close(gradient, 1 + wanted, rtol=0, atol=1e-12)
+
+
+def test_content_distance_is_the_formula_in_float64() -> None:
+    torch.manual_seed(1)
+    f, g = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
+    for n, found in enumerate(content_distance(f, g)):
+        a, b = (x[n].double().flatten(1).numpy() for x in (f, g))
+        a, b = ((x - x.mean(1, keepdims=True)) / x.std(1, ddof=1, keepdims=True) for x in (a, b))
+        wanted = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
+        assert found.item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_content_distance_ignores_contrast_and_brightness_of_a_channel() -> None:
+    torch.manual_seed(1)
+    f = torch.randn(1, 3, 8, 8)
+    assert content_distance(f, 3 * f + 7).item() < 1e-6
+    assert content_distance(f, -f).item() == pytest.approx(2.0, rel=1e-4)
+
+
+def test_relative_gap_is_one_untouched_and_none_at_the_goal() -> None:
+    a, b = torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([[3.0, 0.0], [3.0, 0.0]])
+    assert relative_gap(a, a, b).tolist() == [1.0, 1.0]
+    assert relative_gap(b, a, b).tolist() == [0.0, 0.0]
+    assert relative_gap((a + b) / 2, a, b).tolist() == [0.25, 0.25]
+
+
+def test_a_style_that_the_content_has_is_measured_against_its_own_size() -> None:
+    wanted = torch.tensor([[2.0, 0.0]])
+    found = relative_gap(wanted + 0.1, wanted + 0.001, wanted, floor=0.5)
+    assert found.item() == pytest.approx(0.02 / (0.5 * 4), rel=1e-4)

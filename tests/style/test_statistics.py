@@ -87,6 +87,12 @@ def test_sums_of_tiles_add(weighted: bool) -> None:
         close(a, b.numpy())
 
 
+def test_several_pictures_have_sums_of_their_own() -> None:
+    f = torch.randn(3, 4, 5, 6)
+    for together, one_by_one in zip(moments(f), zip(*(moments(x[None]) for x in f), strict=True), strict=True):
+        torch.testing.assert_close(together, torch.cat(one_by_one))
+
+
 def test_sums_of_bfloat16_are_float32() -> None:
     f = torch.ones(1, 2, 40, 50, dtype=torch.bfloat16)
     m = moments(f)

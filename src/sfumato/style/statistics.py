@@ -13,7 +13,7 @@ GramNormalisation = Literal["hw", "chw", "hw2"]
 
 
 class Moments(NamedTuple):
-    """Sums over the positions of a feature map, for K regions at once.
+    """Sums over the positions of a feature map, for K regions (or pictures) at once.
 
     `weight`: K, sum of w. `first`: K x C, sum of w f. `second`: K x C x C, sum of w f f^T. float32 (or float64).
     """
@@ -42,16 +42,17 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor, regions: Tensor | None = None) -> Moments:
-    """The sums of one picture's features.
+    """The sums of one picture's features, region by region, or of several pictures' features.
 
-    `features` 1 x C x h x w, any floating type (sums are at least float32); `regions` K x h x w weights in [0, 1],
-    None for a single region that is everything.
+    `features` N x C x h x w, any floating type (sums are at least float32); `regions` K x h x w weights in [0, 1] of
+    a single picture, None for all of every picture (then K is N).
     """
-    f = features[0].flatten(1)
+    f = features.flatten(2)
     f = f.float() if f.dtype in (torch.bfloat16, torch.float16) else f
     if regions is None:
-        count = torch.full((1,), float(f.shape[1]), dtype=f.dtype, device=f.device)
-        return Moments(count, f.sum(1)[None], (f @ f.T)[None])
+        count = torch.full((len(f),), float(f.shape[2]), dtype=f.dtype, device=f.device)
+        return Moments(count, f.sum(2), f @ f.mT)
+    (f,) = f
     w = regions.flatten(1).to(f)
     second = torch.stack([(f * row) @ f.T for row in w])
     return Moments(w.sum(1), w @ f.T, second)
