@@ -1,0 +1,1 @@
+"""How good a result is, one metric a file."""
