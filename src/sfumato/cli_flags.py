@@ -1,0 +1,64 @@
+"""What every command shares: options made from dataclasses, flags that mean the same everywhere, the allocator."""
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from docstring_parser import parse_from_object
+
+Output = Annotated[
+    Path | None, Parameter(name=["--output", "-o"], help="The picture to write, or a folder for several.")
+]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="No progress.")]
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json", negative=(), help="One line of JSON a result on stdout, progress as JSON lines on stderr."
+    ),
+]
+
+
+def flags(options: type, docs: Mapping[str, str] | None = None, *, without: Collection[str] = ()) -> type:
+    """A dataclass of the same fields in which None means "not given", so that presets and records know what was.
+
+    `docs` are the fields' docstrings where the class's source cannot be read; fields in `without` are left out.
+    """
+
+    def flag(f: "Field[Any]", text: str | None) -> tuple[str, Any, Any]:
+        shown = f.default if f.default is not MISSING and f.default not in (None, (), "") else None
+        show: Any = (lambda _, value=shown: str(value)) if shown is not None else False
+        parameter = Parameter(help=text, show_default=show, negative_iterable=(), consume_multiple=True)
+        kind: Any = f.type
+        return f.name, Annotated[kind | None, parameter], field(default=None)
+
+    texts = docs if docs is not None else {p.arg_name: p.description for p in parse_from_object(options).params}
+    chosen = [flag(f, texts.get(f.name)) for f in fields(options) if f.name not in without]
+    made = make_dataclass(f"{options.__name__}Flags", chosen, frozen=True)
+    made.__module__ = __name__  # cyclopts takes a class of the module `types` for one of Python's own
+    return made
+
+
+def given(flags_object: object) -> dict[str, Any]:
+    """The options that were on the command line."""
+    found = {f.name: getattr(flags_object, f.name) for f in fields(flags_object)}  # type: ignore[arg-type]
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def prepare_memory() -> None:
+    """Let the allocator keep what it frees: fresh pages cost a third of every step (Linux with glibc; else nothing).
+
+    For the command only: a library must not change its host's allocator.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch: large pages; read before its first allocation
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            trim_threshold, mmap_max = -1, -4
+            libc.mallopt(trim_threshold, (1 << 31) - 1)
+            libc.mallopt(mmap_max, 0)

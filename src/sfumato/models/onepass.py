@@ -1,0 +1,456 @@
+"""One pass, any style: a generator, a style encoder and a discriminator.
+
+The family's own design. Where its parts come from: the style as statistics of features (AdaIN, Huang & Belongie 2017)
+encoded into a code that steers every layer of the decoder (Dumoulin et al. 2017; Ghiasi et al. 2017), by modulated
+convolutions with noise (Karras et al. 2020); content normalised once, at the encoder's outputs, so that a large
+picture needs its statistics once and is then painted tile by tile; the style gap relative to the untouched content's
+(as our optimiser); patches judged against real paintings at two scales, given the style (Miyato & Koyama 2018).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from sfumato.features.sources import load_features
+from sfumato.layers.modulated import Conv, Linear, ModulatedConv, double, leaky
+from sfumato.losses.adversarial import OBJECTIVES
+from sfumato.losses.perceptual import content_distance, relative_gap
+from sfumato.style.recolor import color_moments, transport
+from sfumato.style.statistics import gram_matrix, mean_std, moments
+from sfumato.train.augment import diff_augment
+from sfumato.train.data import Pictures, crop
+from sfumato.train.run import Run
+
+STRIDES = (1, 2, 4, 8)
+STRIDE = 8
+"""Sides are padded to multiples of it."""
+FLOOR = 1e-3
+"""Added to a feature's variance before its root is divided by."""
+DIVERSITY_LAYERS = ("relu2_1", "relu3_1")
+CONTENT_LAYER = "relu4_1"
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes and weights."""
+
+    widths: tuple[int, int, int, int] = (16, 32, 64, 128)
+    """Channels at strides 1, 2, 4, 8."""
+    blocks: int = 4
+    """Residual blocks at stride 8, where strokes are laid out."""
+    code: int = 256
+    """Length of a style code."""
+    style_widths: tuple[int, ...] = (16, 32, 64, 128, 192)
+    """Channels of the style encoder at strides 1, 2, 4, 8, 16."""
+    features: str = "vgg19"
+    """Network whose features define content and style: a name or a file, as in `stylize --features`."""
+    pooling: Literal["average", "max"] = "average"
+    """Pooling of that network."""
+    content_weight: float = 0.1
+    style_weight: float = 1.0
+    """Weight of the Gram gap."""
+    texture_weight: float = 1.0
+    """Weight of the covariance gap: what of the Gram matrix is not colour and brightness."""
+    statistics_weight: float = 0.3
+    """Weight of the gap of mean and deviation."""
+    identity_weight: float = 1.0
+    """Weight of |G(x, x) - x|: a picture in its own style is itself."""
+    diversity_weight: float = 0.2
+    """Weight of the demand that two noises give two brushworks."""
+    diversity: float = 0.1
+    """How far apart these should be, relative to the stroke's distance from the photograph."""
+    range_weight: float = 10.0
+    """Weight of colours outside [0, 1]."""
+    adversarial_weight: float = 0.0
+    adversarial_from: float = 0.3
+    """Share of the run after which the discriminator joins in."""
+    objective: Literal["bce", "lsgan", "hinge", "wasserstein"] = "hinge"
+    judge_width: int = 32
+    """Channels of the discriminator's first layer."""
+    crop_scale: tuple[float, float] = (0.5, 1.0)
+    """Side of a crop relative to the picture's short side."""
+    learning_rate: float = 3e-4
+    judge_rate: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+
+
+class Style(NamedTuple):
+    """What the generator needs of a style: `code` N x D, mean N x 3 x 1 and covariance N x 3 x 3 of its colours."""
+
+    code: Tensor
+    mean: Tensor
+    covariance: Tensor
+
+    def mixed(self, other: "Style", share: float) -> "Style":
+        """`share` of the other style; codes and colours are linear."""
+        return Style(*(torch.lerp(a, b, share) for a, b in zip(self, other, strict=True)))
+
+
+class StyleEncoder(nn.Module):
+    """Mean and deviation of every channel at five strides, of any size of picture, to one code."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        pairs = zip(c.style_widths[:-1], c.style_widths[1:], strict=True)
+        self.convs = nn.ModuleList([Conv(3, c.style_widths[0], 5), *(Conv(a, b, 4, stride=2) for a, b in pairs)])
+        self.hidden = Linear(2 * sum(c.style_widths) + 12, 2 * c.code, gain=1.4)
+        self.code = Linear(2 * c.code, c.code)
+
+    def forward(self, pictures: Tensor, weight: Tensor | None = None) -> Style:
+        """`pictures` N x 3 x H x W in [0, 1]; `weight` N x 1 x H x W says which pixels count."""
+        mean, covariance = (m.to(pictures) for m in color_moments(pictures, weight))
+        deviation = covariance.diagonal(dim1=1, dim2=2).sqrt()
+        found = [mean[:, :, 0], deviation.log(), covariance.flatten(1)[:, [1, 2, 5]] * 10, deviation]
+        x = pictures * 4 - 2
+        for conv in self.convs:
+            x = leaky(conv(x)) * 1.4
+            m, variance = mean_variance(x, weight)
+            found += [m, (variance + 1e-3).log()]
+        return Style(self.code(leaky(self.hidden(torch.cat(found, 1)))), mean, covariance)
+
+
+def mean_variance(x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Per picture and channel over all positions, N x C each; a weight map of any size is averaged to theirs."""
+    if weight is None:
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
+        return mean, variance
+    w = F.adaptive_avg_pool2d(weight, (x.shape[2], x.shape[3]))
+    w = w / w.sum((2, 3), keepdim=True).clamp_min(1e-12)
+    mean = (x * w).sum((2, 3))
+    return mean, ((x - mean[:, :, None, None]).square() * w).sum((2, 3))
+
+
+class Colors(NamedTuple):
+    """Affine maps of the content's colours, N x 3 x 3 and N x 3 x 1: what the encoder sees, what the canvas begins as.
+
+    seen = (x - mean) * scale; canvas = matrix (x - mean) + offset. With a map for each of K regions matrix
+    and offset are N x K x 3 x 3 and N x K x 3 x 1.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    matrix: Tensor
+    offset: Tensor
+
+    @classmethod
+    def between(cls, mean: Tensor, covariance: Tensor, style: Style, limit: float = 4.0) -> "Colors":
+        """From the content's colour moments to the style's; contrast grows `limit` times at most."""
+        double_covariance = covariance.double()
+        deviation = double_covariance.diagonal(dim1=1, dim2=2).mean(1).sqrt()
+        values, vectors = torch.linalg.eigh(transport(double_covariance, style.covariance.double()))
+        matrix = (vectors * values.clamp(0, limit)[:, None, :]) @ vectors.mT
+        scale = (1 / (deviation + 0.05)).view(-1, 1, 1)
+        return cls(mean.to(style.mean), scale.to(style.mean), matrix.to(style.mean), style.mean)
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.first = ModulatedConv(channels, channels, code)
+        self.second = ModulatedConv(channels, channels, code, gain=0.3)
+
+    def forward(self, x: Tensor, code: Tensor, regions: Tensor | None, noise: Tensor | None) -> Tensor:
+        painted: Tensor = x + self.second(leaky(self.first(x, code, regions, noise)), code, regions)
+        return painted
+
+
+class Generator(nn.Module):
+    """Content encoder without a code, decoder steered by it; two passes over tiles paint a picture of any size."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        w1, w2, w4, w8 = c.widths
+        self.encoder = nn.ModuleList(
+            [Conv(3, w1), *(Conv(a, b, 4, stride=2) for a, b in ((w1, w2), (w2, w4), (w4, w8)))]
+        )
+        self.trunk = nn.ModuleList([Residual(w8, c.code) for _ in range(c.blocks)])
+        steps = ((w8, w4), (w4, w2), (w2, w1))
+        self.up = nn.ModuleList([ModulatedConv(a, b, c.code, kernel=1) for a, b in steps])
+        self.skip = nn.ModuleList([ModulatedConv(b, b, c.code, kernel=1) for _, b in steps])
+        self.block = nn.ModuleList([Residual(w4, c.code), Residual(w2, c.code), ModulatedConv(w1, w1, c.code)])
+        self.paint = Conv(w1, 3, gain=0.1)
+
+    def encode(self, x: Tensor, colors: Colors) -> list[Tensor]:
+        """Features at strides 1, 2, 4, 8 of pictures N x 3 x H x W in [0, 1], sides multiples of 8."""
+        x = (x - colors.mean[..., None]) * colors.scale[..., None]
+        found = []
+        for conv in self.encoder:
+            x = leaky(conv(x)) * 1.4
+            found.append(x)
+        return found
+
+    def decode(
+        self,
+        x: Tensor,
+        features: Sequence[Tensor],
+        statistics: Sequence[tuple[Tensor, Tensor]],
+        colors: Colors,
+        code: Tensor,
+        noise: Sequence[Tensor | None],
+        regions: Sequence[Tensor | None] = (None, None, None, None),
+    ) -> Tensor:
+        """The painted pictures, about [0, 1].
+
+        `statistics` mean and deviation N x C x 1 x 1 of every stride's features over the whole picture; `code`
+        N x K x D; `noise` maps of deviation one and `regions` soft labels N x K x h x w at strides 1, 2, 4, 8.
+        """
+        f1, f2, f4, f8 = ((f - m) / s for f, (m, s) in zip(features, statistics, strict=True))
+        h = f8
+        for block in self.trunk:
+            h = block(h, code, regions[3], noise[3])
+        for i, f in enumerate((f4, f2, f1)):
+            where, how = regions[2 - i], noise[2 - i]
+            h = double(leaky(self.up[i](h, code, regions[3 - i])))
+            h = h + self.skip[i](f, code, where)
+            h = self.block[i](h, code, where, how)
+        painted: Tensor = self.canvas(x, colors, regions[3]) + self.paint(leaky(h))
+        return painted
+
+    @staticmethod
+    def canvas(x: Tensor, colors: Colors, regions: Tensor | None) -> Tensor:
+        """What is painted on: the picture's cells in the style's colours, soft; `regions` at stride 8."""
+        small = F.avg_pool2d(x, STRIDE)
+        seen = small.flatten(2) - colors.mean
+        if regions is None or colors.matrix.ndim == 3:
+            moved = colors.matrix @ seen + colors.offset
+        else:
+            per_region = colors.matrix @ seen[:, None] + colors.offset  # N x K x 3 x hw
+            moved = (per_region * regions.flatten(2)[:, :, None]).sum(1)
+        soft: Tensor = double(double(double(moved.reshape(small.shape))))
+        return soft
+
+    def forward(self, x: Tensor, colors: Colors, code: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
+        """Whole pictures with a code each, N x D; sides are padded to multiples of 8."""
+        height, width = x.shape[2:]
+        x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), "replicate")
+        features = self.encode(x, colors)
+        out: Tensor = self.decode(x, features, [mean_deviation(f) for f in features], colors, code[:, None], noise)
+        return out[:, :, :height, :width]
+
+
+def mean_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Per picture and channel, N x C x 1 x 1 each."""
+    mean, variance = mean_variance(features)
+    return mean[:, :, None, None], (variance + FLOOR).sqrt()[:, :, None, None]
+
+
+class Discriminator(nn.Module):
+    """Patches of 94 pixels at two scales, given the style's code by projection (Miyato & Koyama 2018, equation 3)."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        n = c.judge_width
+        self.scales = nn.ModuleList([self.one_scale(n) for _ in range(2)])
+        self.scores = nn.ModuleList([spectral_norm(nn.Conv2d(4 * n, 1, 1)) for _ in range(2)])
+        self.projections = nn.ModuleList([spectral_norm(nn.Linear(c.code, 4 * n)) for _ in range(2)])
+
+    @staticmethod
+    def one_scale(n: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in ((3, n, 2), (n, 2 * n, 2), (2 * n, 4 * n, 2), (4 * n, 4 * n, 1)):
+            kernel = 4 if stride == 2 else 3
+            layers += [spectral_norm(nn.Conv2d(inputs, outputs, kernel, stride, 1)), nn.LeakyReLU(0.2)]
+        return nn.Sequential(*layers)
+
+    def forward(self, pictures: Tensor, code: Tensor) -> list[Tensor]:
+        """Score maps N x 1 x h x w of pictures in [0, 1], one a scale."""
+        x, found = pictures * 2 - 1, []
+        for body, score, projection in zip(self.scales, self.scores, self.projections, strict=True):
+            h = body(x)
+            found.append(score(h) + (h * projection(code)[:, :, None, None]).sum(1, keepdim=True) / h.shape[1] ** 0.5)
+            x = F.avg_pool2d(x, 2)
+        return found
+
+
+class Target(NamedTuple):
+    """What a batch of outputs is measured against: activations and statistics of contents and styles."""
+
+    content: Tensor
+    grams: list[tuple[Tensor, Tensor]]
+    covariances: list[tuple[Tensor, Tensor]]
+    means: list[tuple[Tensor, Tensor]]
+
+
+class Method:
+    """Training: equations in the order of `step`."""
+
+    roles: ClassVar[tuple[str, ...]] = ("content", "style")
+    averaged: ClassVar[tuple[str, ...]] = ("generator", "style_encoder")
+    resolution: int = 160
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.teacher = load_features(config.features, pooling=config.pooling)
+        self.placed: torch.device | None = None
+
+    def networks(self) -> dict[str, nn.Module]:
+        c = self.config
+        found: dict[str, nn.Module] = {"generator": Generator(c), "style_encoder": StyleEncoder(c)}
+        return found | ({"discriminator": Discriminator(c)} if c.adversarial_weight > 0 else {})
+
+    def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        c = self.config
+        painters = [*networks["generator"].parameters(), *networks["style_encoder"].parameters()]
+        found: dict[str, torch.optim.Optimizer] = {
+            "painters": torch.optim.Adam(painters, lr=c.learning_rate, betas=c.betas)
+        }
+        if "discriminator" in networks:
+            found["judge"] = torch.optim.Adam(
+                networks["discriminator"].parameters(), lr=c.judge_rate, betas=(0.0, 0.99)
+            )
+        return found
+
+    def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """A photograph's crop and two crops of one painting."""
+        size, scale = self.resolution, self.config.crop_scale
+        photo = data["content"][data["content"].draw(rng, by_group=True)]
+        painting = data["style"][data["style"].draw(rng, by_group=True)]
+        first, second = (crop(painting, rng, size=size, scale=scale) for _ in range(2))
+        return crop(photo, rng, size=size, scale=scale), first, second
+
+    def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        c, net = self.config, run.networks
+        content, style, other = batch
+        twins, own = len(content) >= 4, max(1, len(content) // 8)
+        if twins:  # the second picture is the first one again, with another noise
+            content, style = (torch.cat([x[:1], x[:1], x[2:]]) for x in (content, style))
+        style = torch.cat([style[:-own], content[-own:]])  # the last ones get their own style
+        code = net["style_encoder"](style)
+        noise = [run.randn(f"noise{s}", len(content), 1, *(side // s for side in content.shape[2:])) for s in STRIDES]
+        out = net["generator"](content, self.colors(content, code), code.code, noise)
+
+        target = self.target(run, content, style)
+        found = self.features(run, out)
+        near = content_distance(found[CONTENT_LAYER], target.content)
+        losses = {
+            "content": near[:-own].mean(),
+            **{name: root(gap[:, :-own]).mean() for name, gap in self.gaps(found, target).items()},
+            "identity": (out - content)[-own:].abs().mean(),
+            "range": (F.relu((out - 0.5).abs() - 0.5)).square().mean(),
+        }
+        total = (
+            c.content_weight * losses["content"]
+            + c.style_weight * losses["style"]
+            + c.texture_weight * losses["texture"]
+            + c.statistics_weight * losses["statistics"]
+            + c.identity_weight * losses["identity"]
+            + c.range_weight * losses["range"]
+        )
+        if twins and c.diversity_weight > 0:
+            apart = torch.stack([diversity(found[layer][0], found[layer][1]) for layer in DIVERSITY_LAYERS]).mean()
+            losses["apart"] = apart
+            total = total + c.diversity_weight * F.relu(1 - (apart / c.diversity + 1e-6).sqrt())
+        judging = "discriminator" in net and run.progress >= c.adversarial_from
+        if judging:
+            _, for_generator = OBJECTIVES[c.objective]
+            shown = diff_augment(out[:-own], run.noise("augment"))
+            scores = net["discriminator"](shown, code.code[:-own].detach())
+            losses["adversarial"] = torch.stack([for_generator(s) for s in scores]).mean()
+            total = total + c.adversarial_weight * losses["adversarial"]
+        run.minimize("painters", total)
+        if judging:
+            losses["judge"] = self.judge(run, other[:-own], out[:-own].detach(), code.code[:-own].detach())
+        return losses
+
+    def judge(self, run: Run, real: Tensor, fake: Tensor, code: Tensor) -> Tensor:
+        """The discriminator's step: other crops of the same paintings against the results, both augmented alike."""
+        for_discriminator, _ = OBJECTIVES[self.config.objective]
+        d = run.networks["discriminator"]
+        judged_real = d(diff_augment(real, run.noise("augment real")), code)
+        judged_fake = d(diff_augment(fake, run.noise("augment fake")), code)
+        loss = torch.stack([for_discriminator(r, f) for r, f in zip(judged_real, judged_fake, strict=True)]).mean()
+        run.minimize("judge", loss)
+        return loss
+
+    def colors(self, content: Tensor, style: Style) -> Colors:
+        with torch.no_grad():
+            mean, covariance = (m.to(content) for m in color_moments(content))
+        return Colors.between(mean, covariance, style)
+
+    def features(self, run: Run, pictures: Tensor) -> dict[str, Tensor]:
+        if self.placed != run.device:
+            dtype = torch.bfloat16 if run.options.precision == "bf16-mixed" and run.device.type == "cuda" else None
+            self.teacher, self.placed = self.teacher.to(run.device, dtype), run.device
+        return self.teacher(pictures, STYLE_LAYERS)
+
+    @torch.no_grad()
+    def target(self, run: Run, content: Tensor, style: Tensor) -> Target:
+        untouched, wanted = self.features(run, content), self.features(run, style)
+        pairs = [(moments(untouched[layer]), moments(wanted[layer])) for layer in STYLE_LAYERS]
+        return Target(
+            untouched[CONTENT_LAYER],
+            [(gram_matrix(a), gram_matrix(b)) for a, b in pairs],
+            [(a.covariance, b.covariance) for a, b in pairs],
+            [(mean_std(a), mean_std(b)) for a, b in pairs],
+        )
+
+    def gaps(self, found: Mapping[str, Tensor], target: Target) -> dict[str, Tensor]:
+        """Shares of the style gap left, layers x N each: of Gram matrices, covariances, means with deviations."""
+        sums = [moments(found[layer]) for layer in STYLE_LAYERS]
+        made = {
+            "style": ([gram_matrix(m) for m in sums], target.grams),
+            "texture": ([m.covariance for m in sums], target.covariances),
+            "statistics": ([mean_std(m) for m in sums], target.means),
+        }
+        return {
+            name: torch.stack([relative_gap(x, a, b) for x, (a, b) in zip(xs, pairs, strict=True)])
+            for name, (xs, pairs) in made.items()
+        }
+
+    @torch.no_grad()
+    def paint(self, run: Run, content: Tensor, style: Tensor, noisy: bool = True) -> Tensor:
+        code = run.ema["style_encoder"](style)
+        sides = [[side // s for side in content.shape[2:]] for s in STRIDES]
+        noise = [
+            run.randn(f"preview{s}", len(content), 1, *hw) if noisy else None
+            for s, hw in zip(STRIDES, sides, strict=True)
+        ]
+        painted: Tensor = run.ema["generator"](content, self.colors(content, code), code.code, noise)
+        return painted.clamp(0, 1)
+
+    def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:
+        """Rows of contents, columns of styles; the styles above, the contents at the left."""
+        content, style = batch[0][:5], batch[1][:6]
+        rows = [torch.cat([torch.ones_like(style[0]), *style], 2)]
+        for photo in content:
+            rows.append(torch.cat([photo, *self.paint(run, photo.expand(len(style), -1, -1, -1), style)], 2))
+        return torch.cat(rows, 1)
+
+    def evaluate(self, run: Run, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
+        """Style gap left and content lost on held-out pairs; `swapped` is the style gap when codes are exchanged."""
+        rows = []
+        for content, style, _ in batches:
+            target = self.target(run, content, style)
+            found = self.features(run, self.paint(run, content, style))
+            swapped = self.gaps(self.features(run, self.paint(run, content, style.roll(1, 0))), target)["style"]
+            near = content_distance(found[CONTENT_LAYER], target.content)
+            gaps = {name: gap.mean(0) for name, gap in self.gaps(found, target).items()}
+            rows.append({**gaps, "content": near, "swapped": swapped.mean(0)})
+        means = {name: float(torch.cat([row[name] for row in rows]).double().mean()) for name in rows[0]}
+        return {"score": means["style"] + means["content"], **means}
+
+    def short(self, steps: int, batch: int) -> str | None:
+        """Fewer than 20,000 samples from scratch give a tint, not brushwork."""
+        return (
+            f"{steps} steps of {batch} pictures are too few from scratch: strokes appear after some 20,000 pictures "
+            "(--init onepass starts from the bundled network)"
+            if steps * batch < 20_000
+            else None
+        )
+
+
+def root(gap: Tensor) -> Tensor:
+    """The distance instead of its square: what is nearly right still pulls, one bad sample does not steer the batch."""
+    return (gap + 1e-3).sqrt()
+
+
+def diversity(a: Tensor, b: Tensor) -> Tensor:
+    """Relative distance of two activations C x h x w: |a - b|^2 / (|a|^2 + |b|^2)."""
+    return (a - b).square().sum() / (a.square() + b.square()).sum()

@@ -1,0 +1,149 @@
+"""The one-pass network: what its parts promise, on small random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from sfumato.models.onepass import (
+    STRIDES,
+    Colors,
+    Config,
+    Discriminator,
+    Generator,
+    Method,
+    Style,
+    StyleEncoder,
+    mean_deviation,
+)
+from sfumato.style.recolor import color_moments
+
+SMALL = Config(widths=(4, 6, 8, 8), blocks=1, code=8, style_widths=(4, 6, 8), judge_width=4)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def style_of(picture: torch.Tensor) -> Style:
+    found: Style = StyleEncoder(SMALL)(picture)
+    return found
+
+
+def noise_for(x: torch.Tensor, scale: float = 1.0) -> list[torch.Tensor | None]:
+    height, width = (-(-side // 8) * 8 for side in x.shape[2:])
+    return [scale * torch.randn(len(x), 1, height // s, width // s) for s in STRIDES]
+
+
+def colors_of(x: torch.Tensor, style: Style) -> Colors:
+    mean, covariance = (m.float() for m in color_moments(x))
+    return Colors.between(mean, covariance, style)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (8, 40), (9, 8)])
+def test_any_size_comes_out_as_it_went_in(size: tuple[int, int]) -> None:
+    x, style = torch.rand(2, 3, *size), style_of(torch.rand(2, 3, 20, 24))
+    made = Generator(SMALL)(x, colors_of(x, style), style.code, noise_for(x))
+    assert made.shape == x.shape
+    assert made.isfinite().all()
+
+
+def test_the_canvas_has_the_style_s_colors() -> None:
+    x, painting = torch.rand(1, 3, 32, 32) * 0.3, torch.rand(1, 3, 32, 32) ** 2
+    style = style_of(painting)
+    colors = colors_of(x, style)
+    moved = (colors.matrix @ (x.flatten(2) - colors.mean) + colors.offset).reshape(x.shape)
+    for found, wanted in zip(color_moments(moved), color_moments(painting), strict=True):
+        torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)
+
+
+def test_contrast_grows_four_times_at_most() -> None:
+    x, painting = 0.5 + 0.001 * torch.randn(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    assert torch.linalg.eigvalsh(colors_of(x, style_of(painting)).matrix).max() <= 4.0001
+
+
+def test_the_whole_picture_s_weight_is_no_weight() -> None:
+    encoder, picture = StyleEncoder(SMALL), torch.rand(1, 3, 24, 32)
+    for found, wanted in zip(encoder(picture, torch.ones(1, 1, 24, 32)), encoder(picture), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_pixels_without_weight_do_not_count() -> None:
+    encoder, picture = StyleEncoder(SMALL), torch.rand(1, 3, 24, 64)
+    other, weight = picture.clone(), torch.zeros(1, 1, 24, 64)
+    other[..., 40:], weight[..., :24] = 0, 1  # further away than the encoder sees
+    assert not torch.allclose(encoder(picture).code, encoder(other).code, atol=1e-3)
+    for found, wanted in zip(encoder(other, weight), encoder(picture, weight), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_styles_mix_linearly() -> None:
+    a, b = style_of(torch.rand(1, 3, 16, 16)), style_of(torch.rand(1, 3, 16, 16) * 0.2)
+    for x, y, half in zip(a, b, a.mixed(b, 0.5), strict=True):
+        torch.testing.assert_close(half, (x + y) / 2)
+    torch.testing.assert_close(a.mixed(b, 0.0).code, a.code)
+
+
+def test_regions_of_one_code_are_no_regions() -> None:
+    net, x = Generator(SMALL), torch.rand(1, 3, 16, 24)
+    style = style_of(torch.rand(1, 3, 16, 16))
+    colors = colors_of(x, style)
+    features = net.encode(x, colors)
+    statistics = [mean_deviation(f) for f in features]
+    code, noise = style.code[:, None], noise_for(x)
+    share = torch.rand(1, 1, 2, 3)
+    regions = []
+    for stride in STRIDES:
+        one = share.repeat_interleave(8 // stride, 2).repeat_interleave(8 // stride, 3)
+        regions.append(torch.cat([one, 1 - one], 1))
+    both = net.decode(x, features, statistics, colors, code.expand(1, 2, -1), noise, regions)
+    torch.testing.assert_close(both, net.decode(x, features, statistics, colors, code, noise), atol=1e-4, rtol=1e-4)
+
+
+def test_noise_and_code_change_the_picture() -> None:
+    net, x = Generator(SMALL), torch.rand(1, 3, 16, 16)
+    a, b = style_of(torch.rand(1, 3, 16, 16)), style_of(torch.rand(1, 3, 16, 16) ** 3)
+    colors, noise = colors_of(x, a), noise_for(x)
+    plain = net(x, colors, a.code, noise)
+    assert not torch.allclose(plain, net(x, colors, a.code, noise_for(x)), atol=1e-4)
+    assert not torch.allclose(plain, net(x, colors, b.code, noise), atol=1e-4)
+    torch.testing.assert_close(
+        net(x, colors, a.code, noise_for(x, 0.0)), net(x, colors, a.code, [None] * 4), atol=1e-5, rtol=0
+    )
+
+
+def test_brightness_and_contrast_of_the_photograph_hardly_matter() -> None:
+    """The encoder sees (x - mean) / deviation: the same picture, dimmed."""
+    net, x = Generator(SMALL), torch.rand(1, 3, 16, 16)
+    style = style_of(torch.rand(1, 3, 16, 16))
+    dim = 0.1 + 0.7 * x
+    noise = noise_for(x)
+    a, b = (net(p, colors_of(p, style), style.code, noise) for p in (x, dim))
+    assert (a - b).abs().mean() < 0.1 * a.std()
+
+
+def test_the_discriminator_judges_patches_at_two_scales() -> None:
+    scores = Discriminator(SMALL)(torch.rand(2, 3, 64, 48), torch.randn(2, 8))
+    assert [tuple(s.shape) for s in scores] == [(2, 1, 8, 6), (2, 1, 4, 3)]
+
+
+class FakeData:
+    """Flat pictures by index."""
+
+    def draw(self, rng: np.random.Generator, *, by_group: bool = False) -> int:
+        assert by_group
+        return int(rng.integers(100))
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return torch.full((3, 40, 50), i, dtype=torch.uint8)
+
+
+def test_a_sample_is_a_photograph_and_two_crops_of_one_painting() -> None:
+    method = Method(SMALL)
+    method.resolution = 32
+    data = {"content": FakeData(), "style": FakeData()}
+    content, first, second = method.sample(data, np.random.default_rng(3))  # type: ignore[arg-type]
+    assert content.shape == first.shape == second.shape == (3, 32, 32)
+    assert first.mean() == second.mean() != content.mean()
+    again = method.sample(data, np.random.default_rng(3))  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip((content, first, second), again, strict=True))
