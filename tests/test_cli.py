@@ -26,7 +26,7 @@ from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
 from sfumato.stylize import work
 
-QUICK = ("--min-size", "16", "--steps", "3", "--precision", "float32", "--device", "cpu")
+QUICK = ("--method", "optimise", "--min-size", "16", "--steps", "3", "--precision", "float32", "--device", "cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)

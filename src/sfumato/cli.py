@@ -3,23 +3,20 @@
 Torch is imported only when a verb begins its work, so that help, version and completion answer at once.
 """
 
-import contextlib
-import ctypes
 import glob
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, field, fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
-from docstring_parser import parse_from_object
 
+from sfumato import cli_judge, cli_train
 from sfumato._version import __version__
+from sfumato.cli_flags import Json, Output, Quiet, flags, given, prepare_memory
 from sfumato.errors import InputError, unknown
 from sfumato.stylize.options import StylizeOptions
 
@@ -27,32 +24,10 @@ if TYPE_CHECKING:
     from sfumato.progress import Reporter
     from sfumato.stylize.work import Stylizing
 
-VERBS = ("stylize", "demo", "inspect")
-
-
-def flags(options: type) -> type:
-    """A dataclass of the same fields in which None means "not given", so that presets and records know what was."""
-
-    def flag(f: "Field[Any]", text: str | None) -> tuple[str, Any, Any]:
-        shown = f.default if f.default is not MISSING and f.default not in (None, ()) else None
-        show: Any = (lambda _, value=shown: str(value)) if shown is not None else False
-        parameter = Parameter(help=text, show_default=show, negative_iterable=(), consume_multiple=True)
-        kind: Any = f.type
-        return f.name, Annotated[kind | None, parameter], field(default=None)
-
-    docs = {p.arg_name: p.description for p in parse_from_object(options).params}
-    made = make_dataclass(f"{options.__name__}Flags", [flag(f, docs.get(f.name)) for f in fields(options)], frozen=True)
-    made.__module__ = __name__  # cyclopts takes a class of the module `types` for one of Python's own
-    return made
+VERBS = ("stylize", "train", "resume", "evaluate", "export", "demo", "inspect", "models")
 
 
 StylizeFlags = flags(StylizeOptions)
-
-
-def given(flags_object: object) -> dict[str, Any]:
-    """The options that were on the command line."""
-    found = {f.name: getattr(flags_object, f.name) for f in fields(flags_object)}  # type: ignore[arg-type]
-    return {k: v for k, v in found.items() if v is not None}
 
 
 app = App(
@@ -65,17 +40,6 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says so itself
 )
 app.register_install_completion_command()
-
-Output = Annotated[
-    Path | None, Parameter(name=["--output", "-o"], help="The picture to write, or a folder for several.")
-]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="No progress.")]
-Json = Annotated[
-    bool,
-    Parameter(
-        name="--json", negative=(), help="One line of JSON a result on stdout, progress as JSON lines on stderr."
-    ),
-]
 
 
 @app.command
@@ -91,7 +55,14 @@ def stylize(
         list[Path] | None,
         Parameter(name=["--style", "-s"], negative=(), consume_multiple=True, help="Style pictures, one or several."),
     ] = None,
-    mask: Annotated[Path | None, Parameter(help="White where the picture may change, black where it must not.")] = None,
+    mask: Annotated[
+        list[Path] | None,
+        Parameter(
+            negative=(),
+            consume_multiple=True,
+            help="White where the picture may change, black where it must not; or a mask for each style.",
+        ),
+    ] = None,
     style_mask: Annotated[
         list[str] | None,
         Parameter(negative=(), help="For each style, white where its statistics are taken; 'none' for all of it."),
@@ -101,6 +72,9 @@ def stylize(
         Parameter(help="A picture made earlier: its settings are used, and its styles where none are given."),
     ] = None,
     preview: Annotated[Path | None, Parameter(help="A file that shows the picture while it is made.")] = None,
+    variations: Annotated[
+        int, Parameter(name=["--variations", "-n"], help="So many results, each with a seed of its own, and a sheet.")
+    ] = 1,
     skip_existing: Annotated[bool, Parameter(negative=(), help="Leave finished outputs alone.")] = False,
     options: Annotated[StylizeFlags, Parameter(name="*", show_default=False)] = StylizeFlags(),  # type: ignore[valid-type] # noqa: B008
     quiet: Quiet = False,
@@ -110,9 +84,13 @@ def stylize(
 
     sfumato stylize photo.jpg painting.jpg -o out.png
     """
+    from sfumato.picture.io import Picture, check_output, read_picture
     from sfumato.picture.record import read_record
+    from sfumato.picture.sheet import contact_sheet, square
     from sfumato.progress import Reporter
 
+    if variations < 1:
+        raise InputError(f"variations must be a whole number of at least 1, not {variations}")
     names, styles = list(inputs), list(style or [])
     if not styles and like is None:
         if len(names) < 2:
@@ -123,28 +101,41 @@ def stylize(
     photos, many = expand(names)
     if many and output is not None and output.suffix and not output.is_dir():
         raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
-    targets = [destination(photo, styles[0], output, many) for photo in photos]
-    for photo, target in zip(photos, targets, strict=True):
-        if targets.count(target) > 1:
-            raise InputError(f"several pictures would become {str(target)!r}, {str(photo)!r} among them: rename one")
+    targets = [numbered(destination(photo, styles[0], output, many), variations) for photo in photos]
+    every = [target for of_one in targets for target in of_one]
+    for photo, of_one in zip(photos, targets, strict=True):
+        if twice := [target for target in of_one if every.count(target) > 1]:
+            raise InputError(f"several pictures would become {str(twice[0])!r}, {str(photo)!r} among them: rename one")
     masks = [None if m.lower() == "none" else m for m in style_mask or []]
-    failures = list[str]()
-    for photo, target in zip(photos, targets, strict=True):
-        if skip_existing and target.exists():
+    chosen = given(options)
+    seed = chosen.get("seed", recorded_seed(read_record(like)) if like is not None else StylizeOptions().seed)
+    failures, read = list[str](), list[Picture]()
+    for photo, of_one in zip(photos, targets, strict=True):
+        wanted = [k for k in range(variations) if not (skip_existing and of_one[k].exists())]
+        if not wanted and of_one[-1].exists():
             continue
-        with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
-            try:
-                chosen = given(options)
-                if "max_memory" not in chosen:  # what is kept is not given back, which a limit would rather have
-                    prepare_memory()
-                from sfumato.stylize import iter_stylize
+        read = read or [read_picture(path) for path in styles]  # once: what is made of them is kept by their hashes
+        try:
+            source = photo if variations == 1 else read_picture(photo)
+            for k in wanted:
+                name = str(photo) if variations == 1 else f"{photo} ({k + 1} of {variations})"
+                with Reporter(quiet=quiet, json=json, name=name) as progress:
+                    if "max_memory" not in chosen:  # what is kept is not given back, which a limit would rather have
+                        prepare_memory()
+                    from sfumato.stylize import iter_stylize
 
-                work = iter_stylize(photo, styles, mask=mask, style_masks=masks, like=like, **chosen)
-                finish(work, target, preview, progress, like=like, as_json=json)
-            except InputError as error:
-                if not many:
-                    raise
-                failures.append(str(error))
+                    own = chosen if variations == 1 else chosen | {"seed": seed + k}
+                    work = iter_stylize(source, read, mask=mask, style_masks=masks, like=like, **own)
+                    finish(work, of_one[k], preview, progress, like=like, as_json=json)
+            if variations > 1:
+                check_output(of_one[-1], [photo, *styles])
+                contact_sheet(square([photo, *of_one[:-1]]), of_one[-1])
+                with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
+                    progress.note(f"wrote {of_one[-1]}")
+        except InputError as error:
+            if not many:
+                raise
+            failures.append(str(error))
     if failures:
         raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
     return 0
@@ -155,7 +146,7 @@ def finish(
 ) -> None:
     """Drain the work, showing it; a picture is written also after an interruption or a NaN, then the best so far."""
     from sfumato.picture.io import check_output, write_picture
-    from sfumato.stylize.optimise import DivergedError
+    from sfumato.stylize.iterate import DivergedError
 
     work.check_output(target)
     check_output(target, [like] if like is not None else [])
@@ -202,12 +193,34 @@ def demo(
 
 
 @app.command
+def export(
+    model: Annotated[str, Parameter(help="A one-pass network: bundled name, file of weights, or training run.")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The folder to write.")],
+) -> int:
+    """Write a one-pass network as ONNX, with a program that uses it, and print the paths.
+
+    sfumato export onepass -o onepass-onnx/
+    """
+    from sfumato.export import export_onnx
+
+    for path in export_onnx(model, output):
+        print(path)
+    return 0
+
+
+@app.command
 def inspect(picture: Annotated[Path, Parameter(help="A picture made by sfumato.")], /) -> int:
     """Print the record of how a picture was made, as JSON."""
     from sfumato.picture.record import read_record
 
     print(json.dumps(read_record(picture), indent=2, ensure_ascii=False))
     return 0
+
+
+cli_train.register(app)
+cli_judge.register(app)
 
 
 def expand(names: Sequence[str]) -> tuple[list[Path], bool]:
@@ -240,6 +253,21 @@ def destination(photo: Path, style: Path, output: Path | None, many: bool) -> Pa
     return output / name if many or output.is_dir() or not output.suffix else output
 
 
+def numbered(target: Path, variations: int) -> list[Path]:
+    """OUT.png, or of several variations OUT-1.png, OUT-2.png ... and at last the sheet, OUT-sheet.png."""
+    if variations == 1:
+        return [target]
+    names = [*map(str, range(1, variations + 1)), "sheet"]
+    return [target.with_name(f"{target.stem}-{name}{target.suffix}") for name in names]
+
+
+def recorded_seed(record: dict[str, Any]) -> int:
+    """The seed of a picture made earlier."""
+    settings = record.get("settings")
+    seed = settings.get("seed") if isinstance(settings, dict) else None
+    return seed if isinstance(seed, int) else StylizeOptions().seed
+
+
 def recorded_styles(record: dict[str, Any], like: Path) -> list[Path]:
     """The style pictures a record names, if they still lie there unchanged."""
     from sfumato.picture.io import read_picture
@@ -256,20 +284,6 @@ def recorded_styles(record: dict[str, Any], like: Path) -> list[Path]:
             )
         styles.append(path)
     return styles
-
-
-def prepare_memory() -> None:
-    """Let the allocator keep what it frees: fresh pages cost a third of every step (Linux with glibc; else nothing).
-
-    For the command only: a library must not change its host's allocator.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch: large pages; read before its first allocation
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            trim_threshold, mmap_max = -1, -4
-            libc.mallopt(trim_threshold, (1 << 31) - 1)
-            libc.mallopt(mmap_max, 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -53,7 +53,8 @@ class Reporter:
             }
             print(jsonlib.dumps(line), file=sys.stderr, flush=True)
         if self.bar is not None:
-            info = f"{size[1]} x {size[0]}, style left {losses.get('style', 0):.2f}"
+            left = f", style left {losses['style']:.2f}" if "style" in losses else ""
+            info = f"{size[1]} x {size[0]}{left}"
             self.bar.update(self.task, completed=step, total=total, info=info)
 
     def note(self, text: str) -> None:

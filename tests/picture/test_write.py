@@ -136,7 +136,7 @@ REFUSED = [
     ("out.png", {"bits": 12}, "bits must be 8 or 16"),
     ("out.jpg", {"quality": 0}, "quality"),
     ("out.png", {"rgb": np.zeros((4, 4))}, "shape"),
-    ("out.png", {"rgb": np.zeros((4, 4, 3), np.uint8)}, "uint8"),
+    ("out.png", {"rgb": np.zeros((4, 4, 3), np.int32)}, "int32"),
     ("out.png", {"rgb": np.full((4, 4, 3), np.nan)}, "NaN"),
     ("out.png", {"rgb": np.zeros((0, 4, 3))}, "shape"),
     ("out.webp", {"rgb": np.zeros((1, 16384, 3))}, "16383 pixels a side"),

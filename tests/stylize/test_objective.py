@@ -233,7 +233,8 @@ def test_gradient_against_finite_differences(statistics: Any, tile: int) -> None
         direction = direction / direction.norm()
         step = 1e-5
         up, down = (made.evaluate(case.x + sign * step * direction).total for sign in (1, -1))
-        assert (up - down) / (2 * step) == pytest.approx((gradient * direction).sum().item(), rel=2e-4)
+        slack = 1e-5 * gradient.norm().item()  # a direction may be nearly level
+        assert (up - down) / (2 * step) == pytest.approx((gradient * direction).sum().item(), rel=2e-4, abs=slack)
 
 
 @pytest.mark.parametrize("statistics", ["gram", "mean_std", "w2"])

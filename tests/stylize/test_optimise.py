@@ -308,3 +308,28 @@ def test_the_mask_holds_at_every_size() -> None:
         outside = (mask == 0).expand_as(work.content)
         assert torch.equal(work.picture()[outside], work.content[outside])
     assert (work.picture() - work.content).abs().max() > 0.05
+
+
+def test_a_mask_for_each_style_asks_in_each_region_for_its_own() -> None:
+    masks = torch.zeros(1, 2, 40, 56)
+    masks[:, 0, :, :20] = masks[:, 1, :, 30:] = 1
+    both = run(mask=masks, styles=2)
+    scale = both.scales[-1]
+    objective = both._objective(both.content, masks, scale)
+    for k in range(2):
+        alone = run(mask=masks[:, k : k + 1], styles=2)
+        alone.styles = [alone.styles[k]]
+        wanted = alone._objective(alone.content, masks[:, k : k + 1], scale)
+        for layer, distance in objective.style.items():
+            torch.testing.assert_close(distance.target[k], wanted.style[layer].target[0])
+            torch.testing.assert_close(distance.unit[k], wanted.style[layer].unit[0])
+
+
+def test_a_start_takes_the_place_of_the_photograph() -> None:
+    start = tensor(40, 56, 9, torch.float32)
+    work = run(min_size=64, schedule=(1,))
+    work.start = start
+    list(work)
+    torch.testing.assert_close(work.picture(), start)
+    assert work.steps == 1
+    assert work.resolved()["schedule"] == [1]

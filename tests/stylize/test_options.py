@@ -8,7 +8,17 @@ import pytest
 from docstring_parser import parse_from_object
 
 from sfumato.errors import InputError
-from sfumato.stylize.options import RANGES, StylizeOptions, parse_seconds, presets, read_preset
+from sfumato.stylize.options import (
+    OF_OBJECTIVE,
+    OF_ONE_PASS,
+    OF_OPTIMISE,
+    RANGES,
+    StylizeOptions,
+    parse_seconds,
+    presets,
+    read_preset,
+    refuse_foreign,
+)
 
 BAD: list[tuple[str, Any]] = [
     ("method", "optimize"),
@@ -31,6 +41,8 @@ BAD: list[tuple[str, Any]] = [
     ("seed", -1),
     ("seed", 1.5),
     ("seed", 2**63),
+    ("refine", -1),
+    ("refine", 2.5),
     ("content_weight", -1),
     ("content_weight", math.inf),
     ("style_weight", -1),
@@ -92,7 +104,7 @@ def test_every_option_with_a_range_has_its_ends_and_nothing_beyond() -> None:
                 continue
             if good and name in ("style_weights", "style_layer_weights", "content_weight") and value == 0:
                 continue  # not all of them may be 0
-            if name not in ("size", "seed", "steps", "min_size", "schedule", "history", "tile"):
+            if name not in ("size", "seed", "refine", "steps", "min_size", "schedule", "history", "tile"):
                 value = float(value)
             if name == "style_layer_weights":
                 value = (value,) * 5
@@ -194,3 +206,36 @@ def test_every_option_has_a_sentence_of_help() -> None:
     documented = {p.arg_name: p.description for p in parse_from_object(StylizeOptions).params}
     for f in fields(StylizeOptions):
         assert (documented.get(f.name) or "").endswith("."), f.name
+
+
+def test_options_of_another_method_are_refused_by_name() -> None:
+    plain, refined = StylizeOptions.of(method="onepass"), StylizeOptions.of(method="onepass", refine=5)
+    optimise = StylizeOptions.of(method="optimise")
+    for name in OF_OPTIMISE:
+        for options in (plain, refined):
+            with pytest.raises(InputError, match=f"^{name} is not an option of the method onepass"):
+                refuse_foreign(options, [name])
+        refuse_foreign(optimise, [name])
+    for name in OF_OBJECTIVE:
+        with pytest.raises(InputError, match=f"^{name} .* method onepass: .* or add refine"):
+            refuse_foreign(plain, [name])
+        refuse_foreign(refined, [name])
+        refuse_foreign(optimise, [name])
+    for name in OF_ONE_PASS:
+        with pytest.raises(InputError, match=f"^{name} is not an option of the method optimise"):
+            refuse_foreign(optimise, [name])
+        refuse_foreign(plain, [name])
+    names = {f.name for f in fields(StylizeOptions)}
+    assert names > {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE}
+    for options in (plain, optimise):
+        refuse_foreign(options, names - {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, "preset"})
+
+
+def test_a_preset_is_of_a_method() -> None:
+    for name in presets():
+        method = StylizeOptions.of(preset=name).method
+        refuse_foreign(StylizeOptions.of(preset=name), ["preset"])
+        other = "onepass" if method == "optimise" else "optimise"
+        if name != "default":
+            with pytest.raises(InputError, match=f"the preset '{name}' is of the method {method}, not of {other}"):
+                refuse_foreign(StylizeOptions.of(preset=name, method=other), ["preset", "method"])

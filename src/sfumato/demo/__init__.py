@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from sfumato.picture.sheet import contact_sheet
 from sfumato.progress import Reporter
 from sfumato.stylize import iter_stylize
 
@@ -34,21 +35,3 @@ def run_demo(folder: Path, size: int, reporter: Callable[[str], Reporter]) -> li
     contact_sheet(rows, sheet)
     print(sheet, flush=True)
     return [*made, sheet]
-
-
-def contact_sheet(rows: list[tuple[Path, Path, Path]], target: Path, side: int = 320) -> None:
-    """Photograph, painting and result side by side, a row each."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    from sfumato.picture.io import write_picture
-
-    sheet = Image.new("RGB", (3 * side, len(rows) * side), "white")
-    for y, row in enumerate(rows):
-        for x, path in enumerate(row):
-            with Image.open(path) as picture:
-                sheet.paste(
-                    ImageOps.pad(picture.convert("RGB"), (side - 8, side - 8), color="white"),
-                    (x * side + 4, y * side + 4),
-                )
-    write_picture(target, np.asarray(sheet, np.float32) / 255)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sfumato.errors import InputError
 from sfumato.picture.formats import Format
-from sfumato.picture.icc import Array, bands, from_srgb, space_of
+from sfumato.picture.icc import Array, bands, from_srgb, space_of, unit
 from sfumato.picture.record import description, exif_with, png_chunk, png_profile, png_text
 
 _HEIC_LONGEST = 15 << 20  # bytes; libde265, the usual decoder, reads no unit over 16 MiB
@@ -29,7 +29,7 @@ def encode(
     """One file's bytes, and whether the record is inside.
 
     Args:
-        rgb: H x W x 3 floats, clamped to [0, 1].
+        rgb: H x W x 3 floats, clamped to [0, 1], or full-range uint8 or uint16.
         alpha: h x w in [0, 1], resized to `rgb`; laid on white where the format has none.
         icc: the profile to convert to and embed; one that is not of RGB is left out.
         bits: 8, 16, or None for `source_bits` where the format holds 16.
@@ -74,12 +74,14 @@ def quantise(
     """Rounded integers H x W x 3 or 4 in the colours of `icc`, and the profile they are in (None is sRGB)."""
     height, width = rgb.shape[:2]
     kind, top = (np.uint16, 65535.0) if bits == 16 else (np.uint8, 255.0)
+    if rgb.dtype == kind and alpha is None and icc is None:
+        return rgb, None
     out = np.empty((height, width, 4 if alpha is not None and keep_alpha else 3), kind)
     for rows in bands(height, width):
         part = rgb[rows]
         if not np.isfinite(part).all():
             raise InputError("the pixels contain NaN or infinity")
-        part = np.clip(part.astype(np.float32), 0, 1)
+        part = np.clip(unit(part), 0, 1)
         if alpha is not None and keep_alpha:
             out[rows, :, 3] = np.rint(alpha[rows] * top)
         elif alpha is not None:

@@ -144,7 +144,8 @@ def write_picture(
 
     Args:
         path: the extension names the format; missing folders are made; a link is followed.
-        rgb: H x W x 3 float array, or 3 x H x W or 1 x 3 x H x W tensor; sRGB, clamped to [0, 1].
+        rgb: H x W x 3 array, or 3 x H x W or 1 x 3 x H x W tensor; sRGB, floats clamped to [0, 1], or uint8 or uint16
+            over their full range.
         like: gives alpha (resized to `rgb`; laid on white where the format has none), the ICC profile (converted to
             and embedded where it is one of RGB, else the output is plain sRGB) and the depth.
         record: carried inside the file (beside it, in PATH.json, where the format cannot hold it); see `read_record`.
@@ -161,8 +162,8 @@ def write_picture(
         array = tensor_to_array(rgb) if is_tensor(rgb) else np.asarray(rgb)
         if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
             raise InputError(f"an array of shape {array.shape} is not a picture: H x W x 3 is expected")
-        if array.dtype.kind != "f":
-            raise InputError(f"pixels of type {array.dtype} are not floats in [0, 1]")
+        if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"pixels of type {array.dtype} are neither floats in [0, 1] nor uint8 or uint16")
         alpha, icc, depth = (like.alpha, like.icc, like.bits) if like is not None else (None, None, 8)
         text = to_json(record) if record is not None else None
         data, carried = encode(array, format_of(target), alpha, icc, bits, depth, quality, text)

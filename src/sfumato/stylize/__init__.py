@@ -11,7 +11,7 @@ from sfumato.stylize.options import StylizeOptions
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Source
-    from sfumato.stylize.optimise import Iterate
+    from sfumato.stylize.iterate import Iterate
     from sfumato.stylize.work import Stylized, Stylizing
 
 __all__ = ["Iterate", "StylizeOptions", "Stylized", "Stylizing", "iter_stylize", "stylize"]
@@ -21,7 +21,7 @@ def iter_stylize(
     content: "Source",
     styles: "Source | Sequence[Source]",
     *,
-    mask: "Source | None" = None,
+    mask: "Source | Sequence[Source] | None" = None,
     style_masks: "Sequence[Source | None]" = (),
     like: "str | Path | None" = None,
     options: StylizeOptions | None = None,
@@ -41,7 +41,7 @@ def stylize(
     styles: "Source | Sequence[Source]",
     *,
     output: "str | Path | None" = None,
-    mask: "Source | None" = None,
+    mask: "Source | Sequence[Source] | None" = None,
     style_masks: "Sequence[Source | None]" = (),
     like: "str | Path | None" = None,
     options: StylizeOptions | None = None,
@@ -53,7 +53,8 @@ def stylize(
         content: a path, the bytes of a file, a Pillow picture, an H x W x 3 array or a 3 x H x W tensor in [0, 1].
         styles: one of these or a sequence of them.
         output: a file to write, with the record of how it was made.
-        mask: white where the picture may change (and where statistics are taken), black where it must not.
+        mask: white where the picture may change (and where statistics are taken), black where it must not; or a mask
+            for each style, which then goes there alone.
         style_masks: for each style, white where its statistics are taken; None for all of it.
         like: a picture made earlier, whose recorded settings are used; `given` goes on top.
         options: all options at once; `given` goes on top.
@@ -82,7 +83,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(work, name)
     if name == "Iterate":
-        from sfumato.stylize.optimise import Iterate
+        from sfumato.stylize.iterate import Iterate
 
         return Iterate
     raise AttributeError(name)

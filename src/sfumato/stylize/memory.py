@@ -1,5 +1,6 @@
 """Memory: what the user allows, and the tile that fits into it."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ LARGEST_TILE = 1024
 """Of a picture that does not fit as a whole; larger tiles are no faster."""
 SMALLEST_TILE = 96
 RESERVE = 64 << 20
+LARGEST_CROP = 700_000
+"""Pixels that the one pass paints at a time, at most: more are no faster."""
+SMALLEST_CORE = 64
 
 
 def parse_bytes(text: str | int) -> int:
@@ -60,3 +64,24 @@ def tile_for(height: int, width: int, pictures: Callable[[int], float], halo: in
             f"or allow {(held + needed + pictures(pixels) * 12 * pixels) / (1 << 30):.2f} GiB (--max-memory)"
         )
     return core
+
+
+def tile_of_pass(height: int, width: int, cost: float, fixed: int, overlap: int, limit: int) -> int:
+    """Side of the largest tile (core) with which one pass paints a picture of this size within `limit` bytes.
+
+    `cost` is bytes a pixel of a tile's crop, which is `overlap` pixels wider on each side; `fixed` are bytes that the
+    whole picture takes. Raises `InputError` that names the memory it would take.
+    """
+    held = psutil.Process().memory_info().rss + RESERVE + fixed
+    most, parts, side = min(LARGEST_CROP, (limit - held) / cost), 0, SMALLEST_CORE + 1
+    while side > SMALLEST_CORE:
+        parts += 1
+        side = max(SMALLEST_CORE, -(-max(height, width) // (8 * parts)) * 8)
+        cores = (-(-s // (8 * -(-s // side))) * 8 for s in (height, width))  # equal ones
+        crop = math.prod(min(s, core + 2 * overlap) for s, core in zip((height, width), cores, strict=True))
+        if crop <= most:
+            return side
+    raise InputError(
+        f"{width} x {height} pixels need more than the {limit / (1 << 30):.2f} GiB of memory allowed: "
+        f"allow {(held + crop * cost) / (1 << 30):.2f} GiB (--max-memory), or take a smaller --size"
+    )

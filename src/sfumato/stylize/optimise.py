@@ -16,6 +16,7 @@ from torch import Tensor
 from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
 from sfumato.picture.resize import fit_short_side, resize, resize_signed
+from sfumato.stylize.iterate import DivergedError, Iterate, Style
 from sfumato.stylize.memory import tile_for
 from sfumato.stylize.minimisers import LBFGS, Adam
 from sfumato.stylize.objective import Objective, Terms, picture_moments
@@ -23,35 +24,6 @@ from sfumato.stylize.options import StylizeOptions, parse_seconds
 
 FEWEST = 5
 """Steps at any scale: fewer leave the detail it adds unpainted."""
-
-
-class DivergedError(InputError):
-    """The loss became infinite or not a number; the best picture so far is kept."""
-
-
-@dataclass(frozen=True)
-class Style:
-    """One style picture 1 x 3 x H x W in [0, 1], where its statistics are taken (1 x 1 x H x W or None), its share."""
-
-    picture: Tensor
-    mask: Tensor | None
-    share: float
-
-
-@dataclass(frozen=True)
-class Iterate:
-    """A moment of the work, for whoever shows it."""
-
-    step: int
-    """Evaluations made, from 1."""
-    total: int
-    """Evaluations planned."""
-    size: tuple[int, int]
-    """Height and width at work now."""
-    losses: dict[str, float]
-    """Named distances and their weighted sum, `total`."""
-    preview: Tensor
-    """The best picture so far at this size, 1 x 3 x H x W in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +88,8 @@ class Budget:
 class Optimisation:
     """One picture being fitted to styles: iterate over it; `best` and `made` are right at any moment.
 
-    `content` 1 x 3 x H x W in [0, 1], `mask` 1 x 1 x H x W or None, all on the device of the network.
+    `content` 1 x 3 x H x W in [0, 1], `masks` 1 x K x H x W or None, all on the device of the network. With K > 1 every
+    style has a mask of its own, in their order. A picture set as `start` takes the place of the options' `init`.
     """
 
     def __init__(
@@ -124,15 +97,16 @@ class Optimisation:
         network: FeatureNetwork,
         content: Tensor,
         styles: Sequence[Style],
-        mask: Tensor | None,
+        masks: Tensor | None,
         options: StylizeOptions,
         limit: int,
     ) -> None:
         self.network, self.options, self.limit = network, options, limit
-        self.content, self.styles, self.mask = content, styles, mask
+        self.content, self.styles, self.masks = content, styles, masks
         self.scales = pyramid(content.shape[2], content.shape[3], options)
         self.made: list[int] = []
         self.best = content
+        self.start: Tensor | None = None
         self.tile = options.tile or self._tile(self.scales[-1])  # before the work; one for all scales, to be repeatable
 
     def __iter__(self) -> Iterator[Iterate]:
@@ -144,7 +118,7 @@ class Optimisation:
                 return
             size = (scale.height, scale.width)
             content = resize(self.content, *size)
-            keep = None if self.mask is None else resize(self.mask, *size)
+            keep = None if self.masks is None else resize(self.masks, *size)
             objective = self._objective(content, keep, scale)
             if x is None:
                 x = self._start(content)
@@ -165,7 +139,24 @@ class Optimisation:
 
     def picture(self) -> Tensor:
         """The best picture so far at full size, 1 x 3 x H x W in [0, 1]."""
-        return _within(self.content, self.mask)(self._enlarged(self.best, self.content))
+        return _within(self.content, self.masks)(self._enlarged(self.best, self.content))
+
+    @property
+    def steps(self) -> int:
+        """Evaluations made."""
+        return sum(self.made)
+
+    def finished(self) -> None:
+        """Masks and kept colours are put in around this method."""
+
+    def resolved(self) -> dict[str, object]:
+        if not self.made:
+            return {}
+        schedule = self.made + [0] * (len(self.scales) - len(self.made))
+        return {"tile": self.tile, "schedule": schedule, "time_budget": None}
+
+    def weights(self) -> dict[str, str]:
+        return {self.network.name: self.network.sha256}
 
     def _enlarged(self, x: Tensor, content: Tensor) -> Tensor:
         """`x` at the content's size, with the content's own fine detail, which strokes then grow around."""
@@ -238,6 +229,8 @@ class Optimisation:
             )
         shares = content.new_tensor([[s.share] for s in self.styles])
         regions = None if keep is None else keep[0]
+        if regions is not None and len(regions) > 1:
+            shares = torch.eye(len(regions)).to(content)
         return Objective(
             self.network,
             terms,
@@ -250,6 +243,8 @@ class Optimisation:
         )
 
     def _start(self, content: Tensor) -> Tensor:
+        if self.start is not None:
+            return resize(self.start, *content.shape[2:])
         noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(self.options.seed)).to(content)
         if self.options.init == "noise":
             return (0.5 + 0.25 * noise).clamp(0, 1)
@@ -276,7 +271,7 @@ def _within(content: Tensor, keep: Tensor | None) -> Callable[[Tensor], Tensor]:
     """Into [0, 1], and towards the content where the mask says so."""
     if keep is None:
         return lambda x: x.clamp(0, 1)
-    inside = keep > 0
+    inside = keep.sum(1, keepdim=True) > 0
 
     def project(x: Tensor) -> Tensor:
         return torch.where(inside, x.clamp(0, 1), content)

@@ -3,13 +3,14 @@
 import math
 import re
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sfumato.errors import InputError, unknown
 
-Method = Literal["optimise"]
+Method = Literal["onepass", "optimise"]
 Statistics = Literal["gram", "mean_std", "w2"]
 KeepColor = Literal["no", "luminance", "match"]
 
@@ -21,7 +22,11 @@ class StylizeOptions:
     """How a picture is stylized. Defaults make a painting of a photograph within a minute on two cores."""
 
     method: Method = "optimise"
-    """How: `optimise` fits the picture to the style's statistics (Gatys et al. 2016, improved)."""
+    """`onepass`: a trained network paints at once; `optimise` fits the picture to the style (Gatys et al. 2016)."""
+    model: str = "onepass"
+    """Network of the one pass: a bundled one by name, a file of weights, or the folder of a training run."""
+    refine: int = 0
+    """Steps of optimisation on top of the one pass: 20 give the best picture for the time."""
     preset: str = "default"
     """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter)."""
     size: int | Literal["original"] = 512
@@ -37,7 +42,7 @@ class StylizeOptions:
     transfer: Literal["style", "color"] = "style"
     """`color` takes the style's colours only and leaves every stroke out."""
     seed: int = 0
-    """Chooses the noise that the picture starts from: another seed, other brushwork."""
+    """Chooses the noise that the picture is painted with, or starts from: another seed, other brushwork."""
     content_weight: float = 0.3
     """Weight of the content distance."""
     style_weight: float = 1.0
@@ -93,7 +98,7 @@ class StylizeOptions:
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the feature network; `auto` takes bfloat16 where the processor has it."""
+    """Arithmetic of the networks; `auto` optimises in bfloat16 where the processor has it."""
     tile: int | None = None
     """Side in pixels of the tiles that large pictures are worked in; chosen from `max_memory` when left out."""
     max_memory: str = "auto"
@@ -149,6 +154,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("style_weights", 0, math.inf),
     ("style_scale", 0.05, 20),
     ("seed", 0, 2**63 - 1),
+    ("refine", 0, 100_000),
     ("content_weight", 0, math.inf),
     ("style_weight", 0, math.inf),
     ("tv_weight", 0, math.inf),
@@ -167,8 +173,56 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("tile", 32, 65536),
 )
 """Option, smallest and largest value."""
-WHOLE = ("seed", "steps", "min_size", "schedule", "history", "tile")
+WHOLE = ("seed", "refine", "steps", "min_size", "schedule", "history", "tile")
 """Options that count."""
+OF_ONE_PASS = ("model", "refine")
+OF_OBJECTIVE = (
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "content_layers",
+    "style_layers",
+    "style_layer_weights",
+    "statistics",
+    "gram_normalisation",
+    "relative",
+    "optimizer",
+    "learning_rate",
+    "history",
+    "average",
+    "pooling",
+    "padding",
+    "features",
+)
+"""Of `optimise`, and of `onepass` with `refine`."""
+OF_OPTIMISE = (
+    "init",
+    "init_noise",
+    "steps",
+    "min_size",
+    "detail",
+    "scale_factor",
+    "step_decay",
+    "schedule",
+    "time_budget",
+)
+"""Of `optimise` alone. What is named in none of these three goes for every method."""
+
+
+def refuse_foreign(options: StylizeOptions, given: Collection[str]) -> None:
+    """Raises `InputError` for the first of the options given that its method would not look at."""
+    refined = options.method == "onepass" and options.refine > 0
+    for name in given:
+        if options.method == "optimise" and name in OF_ONE_PASS:
+            raise InputError(f"{name} is not an option of the method optimise: leave it out, or take method onepass")
+        if options.method == "onepass" and name in (*OF_OPTIMISE, *(() if refined else OF_OBJECTIVE)):
+            with_refine = ", or add refine" if name in OF_OBJECTIVE else ""
+            raise InputError(
+                f"{name} is not an option of the method onepass: leave it out, or take method optimise{with_refine}"
+            )
+    preset = read_preset(options.preset)
+    if "preset" in given and preset.get("method", options.method) != options.method:
+        raise InputError(f"the preset {options.preset!r} is of the method {preset['method']}, not of {options.method}")
 
 
 def parse_seconds(text: str | float) -> float:

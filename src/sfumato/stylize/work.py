@@ -1,5 +1,6 @@
 """Everything around a method: reading, sizes, masks, colours, strength, the result and its record."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,17 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.errors import InputError
-from sfumato.features import FeatureNetwork
 from sfumato.features.sources import load_features
 from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
 from sfumato.picture.masks import feather, read_mask
 from sfumato.picture.record import new_record, read_record
 from sfumato.picture.resize import fit_short_side, resize
-from sfumato.style.recolor import keep_luminance, match_color
+from sfumato.style.recolor import match_color
 from sfumato.stylize.device import choose_device, choose_precision
+from sfumato.stylize.finish import LARGE, Finish, floats
+from sfumato.stylize.iterate import Iterate, Style, Work
 from sfumato.stylize.memory import allowed
-from sfumato.stylize.optimise import Iterate, Optimisation, Style, pyramid
-from sfumato.stylize.options import StylizeOptions
+from sfumato.stylize.optimise import Optimisation, pyramid
+from sfumato.stylize.options import StylizeOptions, refuse_foreign
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,12 +33,17 @@ if TYPE_CHECKING:
 class Stylized:
     """A stylized picture and how it was made."""
 
-    rgb: NDArray[np.float32]
-    """H x W x 3, sRGB, [0, 1]."""
+    pixels: NDArray[Any]
+    """H x W x 3, sRGB: float32 in [0, 1], or full-range integers of a very large picture."""
     source: Picture
     """The content picture, whose alpha, profile and depth the file gets."""
     record: dict[str, Any]
     """Settings, seed, steps made, versions, hashes of inputs and weights."""
+
+    @property
+    def rgb(self) -> NDArray[np.float32]:
+        """H x W x 3, sRGB, [0, 1]."""
+        return floats(self.pixels)
 
     @property
     def tensor(self) -> Tensor:
@@ -52,7 +59,7 @@ class Stylized:
 
     def save(self, path: str | Path) -> None:
         """Write the picture with its record, whole or not at all. Raises `InputError`."""
-        write_picture(path, self.rgb, like=self.source, record=self.record)
+        write_picture(path, self.pixels, like=self.source, record=self.record)
 
 
 class Stylizing:
@@ -66,10 +73,10 @@ class Stylizing:
     ) -> None:
         self.source, self.styles, self.options, self.notes = source, styles, options, list(notes)
         self.inputs: list[Picture] = [source, *styles]
-        self.work: Optimisation | None = None
-        self.network: FeatureNetwork | None = None
+        self.work: Work | None = None
+        self.finish: Finish
         self.content: Tensor
-        self.mask: Tensor | None = None
+        self.masks: Tensor | None = None
         self.parts: list[Style] = []
 
     @classmethod
@@ -77,7 +84,7 @@ class Stylizing:
         cls,
         content: Source,
         styles: Source | Sequence[Source],
-        mask: Source | None,
+        mask: Source | Sequence[Source] | None,
         style_masks: Sequence[Source | None],
         like: str | Path | None,
         options: StylizeOptions | None,
@@ -86,13 +93,9 @@ class Stylizing:
         """Read and check everything, before any long work."""
         options = gathered(like, options, given)
         source = read_picture(content)
-        read = [read_picture(s) for s in (styles if isinstance(styles, list | tuple) else [styles])]
-        if not read:
-            raise InputError("no style picture was given")
-        if options.style_weights and len(options.style_weights) != len(read):
-            raise InputError(f"{len(options.style_weights)} style_weights for {len(read)} styles")
-        if style_masks and len(style_masks) != len(read):
-            raise InputError(f"{len(style_masks)} style masks for {len(read)} styles")
+        read = [read_picture(s) for s in _several(styles)]
+        masks = [] if mask is None else _several(mask)
+        check_counts(options, len(read), len(masks), len(style_masks))
         self = cls(source, read, options, [])
         device = choose_device(options.device)
         height, width = source.height, source.width
@@ -100,24 +103,23 @@ class Stylizing:
             height, width = fit_short_side(height, width, options.size)
         if like is not None:
             self.options = options = adapted(options, read_record(like), source, (height, width), given)
-        self.content = _tensor(source, (height, width)).to(device)
-        if mask is not None:
-            self.mask = feather(self._mask(mask, (height, width), source.name), options.feather).to(device)
-        weights = options.style_weights or (1.0,) * len(read)
-        tensors = [_tensor(s).to(device) for s in read]
-        masks = [
-            None if m is None else self._mask(m, (s.height, s.width), s.name).to(device)
-            for m, s in zip(style_masks or [None] * len(read), read, strict=True)
-        ]
-        if options.keep_color == "match":
-            tensors = [match_color(t, self.content, self.mask) for t in tensors]
-        self.parts = [Style(t, m, w) for t, m, w in zip(tensors, masks, weights, strict=True)]
+        self.content = _tensor(source, (height, width))
+        if masks:
+            soft = [feather(self._mask(m, (height, width), source.name), options.feather) for m in masks]
+            self.masks = torch.cat(soft, 1) if len(soft) > 1 else soft[0]
+            if len(soft) > 1:
+                self.masks = self.masks / self.masks.sum(1, keepdim=True).clamp_min(1)
+        self.finish = Finish(self.content, self._seen(), options.keep_color, source.bits)
+        self._read_styles(style_masks or [None] * len(read))
         if options.transfer == "style" and options.strength > 0:
-            self.network = load_features(options.features, pooling=options.pooling, padding=options.padding)
-            self.network = self.network.to(device, choose_precision(options.precision, device))
-            self.work = Optimisation(
-                self.network, self.content, self.parts, self.mask, options, allowed(options.max_memory)
+            limit = allowed(options.max_memory)
+            self.work = (
+                self._onepass(device, limit)
+                if options.method == "onepass"
+                else self._optimisation(device, limit, options)
             )
+        if like is not None and "model" not in given and "features" not in given:
+            self._compare_weights(read_record(like), like)
         return self
 
     def _mask(self, source: Source, size: tuple[int, int], name: str) -> Tensor:
@@ -129,6 +131,63 @@ class Stylizing:
             self.notes.append(f"mask {picture.name} resized from {change} pixels for {name}")
         return mask
 
+    def _seen(self) -> Tensor | None:
+        """How much of the work is seen where, all masks together, 1 x 1 x H x W."""
+        if self.masks is None or self.masks.shape[1] == 1:
+            return self.masks
+        return self.masks.sum(1, keepdim=True).clamp(0, 1)
+
+    def _read_styles(self, masks: Sequence[Source | None]) -> None:
+        """The styles as tensors on the CPU, recoloured where that is asked for, with their masks and shares."""
+        shares = self.options.style_weights or (1.0,) * len(self.styles)
+        for k, (picture, source, share) in enumerate(zip(self.styles, masks, shares, strict=True)):
+            mask, key, tensor = None, picture.sha256, _tensor(picture)
+            if source is not None:
+                mask = self._mask(source, (picture.height, picture.width), picture.name)
+                key += self.inputs[-1].sha256
+            if self.options.keep_color == "match":
+                mine = None if self.masks is None else self._mask_of(k)
+                tensor, key = match_color(tensor, _sample(self.content), None if mine is None else _sample(mine)), ""
+            self.parts.append(Style(tensor, mask, share, key or None))
+
+    def _mask_of(self, style: int) -> Tensor:
+        """The mask that a style goes into."""
+        assert self.masks is not None
+        return self.masks if self.masks.shape[1] == 1 else self.masks[:, style : style + 1]
+
+    def _onepass(self, device: torch.device, limit: int) -> Work:
+        from sfumato.stylize.onepass import OnePass
+        from sfumato.stylize.painter import load_painter
+
+        options = self.options
+        painter = load_painter(options.model, device)
+        if options.refine == 0:
+            return OnePass(painter, self.content, self.parts, self.masks, options, self.finish, limit)
+        from sfumato.stylize.refine import Refined
+
+        full_size = replace(options, min_size=max(self.content.shape[2:]), schedule=(options.refine,))
+        second = self._optimisation(device, limit, full_size)
+        raw = replace(self.finish, mask=None, keep_color="no")
+        first = OnePass(painter, self.content, self.parts, self.masks, options, raw, limit, second.tile)
+        return Refined(first, second)
+
+    def _optimisation(self, device: torch.device, limit: int, options: StylizeOptions) -> Optimisation:
+        network = load_features(options.features, pooling=options.pooling, padding=options.padding)
+        network = network.to(device, choose_precision(options.precision, device))
+        parts = [
+            replace(p, picture=p.picture.to(device), mask=None if p.mask is None else p.mask.to(device))
+            for p in self.parts
+        ]
+        masks = None if self.masks is None else self.masks.to(device)
+        return Optimisation(network, self.content.to(device), parts, masks, options, limit)
+
+    def _compare_weights(self, record: Mapping[str, Any], like: str | Path) -> None:
+        """Say where a record was made with other weights than the ones of the same name here."""
+        recorded = record.get("weights")
+        for name, digest in (self.work.weights() if self.work is not None else {}).items():
+            if isinstance(recorded, dict) and recorded.get(name, digest) != digest:
+                self.notes.append(f"{like} was made with other weights of {name} than these: the result will differ")
+
     def check_output(self, path: str | Path) -> None:
         """Say now, not after the work, that `path` cannot be written. Raises `InputError`."""
         check_output(path, self.inputs, tuple(self.content.shape[2:]))  # type: ignore[arg-type]
@@ -139,32 +198,46 @@ class Stylizing:
 
     def result(self) -> Stylized:
         """The picture as it stands: the last one after the iteration, before that the best so far."""
-        options, content = self.options, self.content
+        return Stylized(self._pixels(), self.source, self._record())
+
+    def _pixels(self) -> NDArray[Any]:
         if self.work is None:
-            picture = self._recolored() if options.transfer == "color" else content
-        else:
-            picture = self.work.picture()
-        if options.keep_color == "luminance":
-            picture = keep_luminance(picture, content)
-        if self.mask is not None:  # exact outside the mask, soft at its edge
-            picture = torch.where(self.mask > 0, content + self.mask * (picture - content), content)
-        rgb = np.ascontiguousarray(picture[0].permute(1, 2, 0).float().cpu().numpy())
-        return Stylized(rgb, self.source, self._record())
+            return self.finish.whole(self._recolored() if self.options.transfer == "color" else self.content)
+        finished = self.work.finished()
+        return self.finish.whole(self.work.picture()) if finished is None else finished
 
     def _recolored(self) -> Tensor:
         """Colours alone: the content with the styles' mean and covariance of colours."""
-        total = sum(p.share for p in self.parts)
-        moved = sum((p.share / total) * match_color(self.content, p.picture, p.mask, self.mask) for p in self.parts)
+        if self.masks is not None and self.masks.shape[1] > 1:
+            shares = list((self.masks / self.masks.sum(1, keepdim=True).clamp_min(1e-6)).unbind(1))
+        else:
+            total = sum(p.share for p in self.parts)
+            shares = [torch.tensor(p.share / total) for p in self.parts]
+        moved = torch.zeros_like(self.content)
+        for k, (part, share) in enumerate(zip(self.parts, shares, strict=True)):
+            mine = None if self.masks is None else self._mask_of(k)
+            moved += share * match_color(self.content, part.picture, part.mask, mine)
         return self.content + self.options.strength * (moved - self.content)
 
     def _record(self) -> dict[str, Any]:
-        made = self.work.made if self.work is not None else []
-        settings = asdict(self.options)
-        if self.work is not None and made:
-            schedule = made + [0] * (len(self.work.scales) - len(made))
-            settings |= {"tile": self.work.tile, "schedule": schedule, "time_budget": None}
-        weights = {} if self.network is None else {self.network.name: self.network.sha256}
-        return new_record("stylize", settings, self.inputs, weights, steps=sum(made), styles=len(self.styles))
+        settings, weights, steps = asdict(self.options), {}, 0
+        if self.work is not None:
+            settings, weights, steps = settings | self.work.resolved(), self.work.weights(), self.work.steps
+        return new_record("stylize", settings, self.inputs, weights, steps=steps, styles=len(self.styles))
+
+
+def check_counts(options: StylizeOptions, styles: int, masks: int, style_masks: int) -> None:
+    """Raises `InputError` where styles, weights and masks do not go together."""
+    if not styles:
+        raise InputError("no style picture was given")
+    if options.style_weights and len(options.style_weights) != styles:
+        raise InputError(f"{len(options.style_weights)} style_weights for {styles} styles")
+    if style_masks and style_masks != styles:
+        raise InputError(f"{style_masks} style masks for {styles} styles")
+    if masks > 1 and masks != styles:
+        raise InputError(f"{masks} masks for {styles} styles: give one mask, or one for each style")
+    if masks > 1 and options.style_weights:
+        raise InputError("style_weights mix styles in one place, but every style has a mask of its own here")
 
 
 def gathered(like: str | Path | None, options: StylizeOptions | None, given: Mapping[str, Any]) -> StylizeOptions:
@@ -176,12 +249,14 @@ def gathered(like: str | Path | None, options: StylizeOptions | None, given: Map
         if record.get("verb") != "stylize":
             raise InputError(f"{str(like)!r} was made by {record.get('verb')!r}, not by stylize")
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record.get("settings", {}).items()}
-        return StylizeOptions.of(**{**settings, **given})
-    if options is not None:
-        options = replace(options, **given)
-        options.check()
-        return options
-    return StylizeOptions.of(**given)
+        found = StylizeOptions.of(**{**settings, **given})
+    elif options is not None:
+        found = replace(options, **given)
+        found.check()
+    else:
+        found = StylizeOptions.of(**given)
+    refuse_foreign(found, given)
+    return found
 
 
 def adapted(
@@ -200,3 +275,14 @@ def adapted(
 def _tensor(picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
     tensor = torch.from_numpy(picture.rgb).permute(2, 0, 1)[None]
     return resize(tensor, *size) if size is not None else tensor
+
+
+def _several(source: Source | Sequence[Source]) -> list[Source]:
+    """One picture or a sequence of them, as a list."""
+    return list(source) if isinstance(source, list | tuple) else [source]
+
+
+def _sample(x: Tensor) -> Tensor:
+    """Every k-th pixel of a very large picture, for statistics of its colours."""
+    k = math.ceil(math.sqrt(x.shape[2] * x.shape[3] / LARGE))
+    return x[:, :, ::k, ::k]
