@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfumato.losses.adversarial import OBJECTIVES, gradient_penalty, r1_penalty
+from sfumato.losses.adversarial import (
+    OBJECTIVES,
+    bce_discriminator,
+    dragan_penalty,
+    gradient_penalty,
+    r1_penalty,
+    r2_penalty,
+    relativistic,
+    relativistic_average,
+)
 
 
 def scores(seed: int, *shape: int) -> Tensor:
@@ -20,6 +29,7 @@ def test_objectives_are_the_papers(shape: tuple[int, ...]) -> None:
     d_real, d_made = torch.sigmoid(real), torch.sigmoid(made)
     wanted = {
         "bce": (-(d_real.log().mean() + (1 - d_made).log().mean()), -d_made.log().mean()),
+        "minimax": (-(d_real.log().mean() + (1 - d_made).log().mean()), (1 - d_made).log().mean()),
         "lsgan": (((real - 1) ** 2).mean() / 2 + (made**2).mean() / 2, ((made - 1) ** 2).mean() / 2),
         "hinge": ((1 - real).clamp(min=0).mean() + (1 + made).clamp(min=0).mean(), -made.mean()),
         "wasserstein": (made.mean() - real.mean(), -made.mean()),
@@ -30,10 +40,36 @@ def test_objectives_are_the_papers(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(OBJECTIVES[name].generator(made), generator)
 
 
+def test_relativistic_objectives_are_the_papers() -> None:
+    real, made = scores(20, 5), scores(21, 5)
+    torch.testing.assert_close(relativistic(real, made), -torch.sigmoid(real - made).log().mean())
+    torch.testing.assert_close(relativistic(made, real), -torch.sigmoid(made - real).log().mean())
+    for better, worse in ((real, made), (made, real)):
+        above, below = torch.sigmoid(better - worse.mean()), torch.sigmoid(worse - better.mean())
+        wanted = -(above.log().mean() + (1 - below).log().mean())
+        torch.testing.assert_close(relativistic_average(better, worse), wanted)
+        # what all scores share does not matter
+        torch.testing.assert_close(relativistic_average(better + 3, worse + 3), wanted)
+        torch.testing.assert_close(relativistic(better + 3, worse + 3), relativistic(better, worse))
+
+
+def test_smoothed_labels_are_one_sided() -> None:
+    real, made = scores(22, 6), scores(23, 6)
+    labels = torch.cat([torch.full((6,), 0.9), torch.zeros(6)]).double()
+    wanted = 2 * F.binary_cross_entropy_with_logits(torch.cat([real, made]), labels)
+    torch.testing.assert_close(bce_discriminator(real, made, smoothing=0.1), wanted)
+    # the best score of a real picture is that of 0.9, not infinity
+    best = torch.tensor([math.log(9)], dtype=torch.float64, requires_grad=True)
+    bce_discriminator(best, made, smoothing=0.1).backward()
+    assert best.grad is not None
+    assert best.grad.item() == pytest.approx(0, abs=1e-12)
+
+
 def test_values_at_an_undecided_discriminator() -> None:
     zero = torch.zeros(3)
     found = {k: (o.discriminator(zero, zero).item(), o.generator(zero).item()) for k, o in OBJECTIVES.items()}
     assert found["bce"] == pytest.approx((2 * math.log(2), math.log(2)))
+    assert found["minimax"] == pytest.approx((2 * math.log(2), -math.log(2)))
     assert found["lsgan"] == (0.5, 0.5)
     assert found["hinge"] == (2, 0)
     assert found["wasserstein"] == (0, 0)
@@ -60,7 +96,13 @@ def test_the_log_likelihood_does_not_saturate_or_overflow() -> None:
     loss.backward()
     assert loss.item() == 200
     assert made.grad is not None
-    assert made.grad.item() == pytest.approx(-1)  # log(1 - D) would give 0
+    assert made.grad.item() == pytest.approx(-1)
+    made = torch.tensor([-200.0], requires_grad=True)
+    loss = OBJECTIVES["minimax"].generator(made)
+    loss.backward()
+    assert loss.item() == 0
+    assert made.grad is not None
+    assert made.grad.item() == pytest.approx(0, abs=1e-30)  # log(1 - D) does
 
 
 def linear(weight: Tensor) -> nn.Linear:
@@ -93,8 +135,13 @@ def test_penalties_of_a_quadratic_judge_show_where_they_look() -> None:
     at = torch.stack([real[0], made[1], 0.75 * real[2] + 0.25 * made[2]]).flatten(1)
     torch.testing.assert_close(gradient_penalty(judge, real, made, chance), ((at.norm(dim=1) - 1) ** 2).mean())
     torch.testing.assert_close(gradient_penalty(judge, real, made, chance, centre=0), (at**2).sum(1).mean())
-    real.requires_grad_()
-    torch.testing.assert_close(r1_penalty(judge(real), real), (real**2).flatten(1).sum(1).mean() / 2)
+    for pictures, penalty in ((real, r1_penalty), (made, r2_penalty)):
+        pictures.requires_grad_()
+        wanted = (pictures**2).flatten(1).sum(1).mean() / 2
+        torch.testing.assert_close(penalty(judge(pictures), pictures), wanted)
+    noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    near = (real + 0.5 * real.std() * chance.view(-1, 1, 1, 1) * noise).flatten(1)
+    torch.testing.assert_close(dragan_penalty(judge, real, noise, chance), ((near.norm(dim=1) - 1) ** 2).mean())
 
 
 def test_penalties_train_a_network_of_patches() -> None:

@@ -21,9 +21,18 @@ class Objective(NamedTuple):
     """Of the scores of made pictures."""
 
 
-def bce_discriminator(real: Tensor, made: Tensor) -> Tensor:
-    """-E log D(x) - E log(1 - D(G)), D = sigmoid(score): Goodfellow et al. 2014, equation 1."""
-    return F.softplus(-real).mean() + F.softplus(made).mean()
+def bce_discriminator(real: Tensor, made: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """-E log D(x) - E log(1 - D(G)), D = sigmoid(score): Goodfellow et al. 2014, equation 1.
+
+    With `smoothing` s in [0, 1) real pictures are labelled 1 - s instead of 1, made ones still 0: one-sided label
+    smoothing, Salimans et al. 2016, section 3.4.
+    """
+    return F.softplus(-real).mean() + smoothing * real.mean() + F.softplus(made).mean()
+
+
+def minimax_generator(made: Tensor) -> Tensor:
+    """E log(1 - D(G)), the other side of equation 1 as printed: flat where the discriminator is sure."""
+    return -F.softplus(made).mean()
 
 
 def bce_generator(made: Tensor) -> Tensor:
@@ -56,13 +65,31 @@ def wasserstein_generator(made: Tensor) -> Tensor:
     return -made.mean()
 
 
+def relativistic(better: Tensor, worse: Tensor) -> Tensor:
+    """-E log sigmoid(C(better) - C(worse)) over pairs: RSGAN of Jolicoeur-Martineau 2018, section 4.1.
+
+    The discriminator pays `relativistic(real, made)`, the generator `relativistic(made, real)`; both of one shape.
+    """
+    return F.softplus(worse - better).mean()
+
+
+def relativistic_average(better: Tensor, worse: Tensor) -> Tensor:
+    """-E log s(C(better) - E C(worse)) - E log(1 - s(C(worse) - E C(better))), s = sigmoid.
+
+    RaSGAN of Jolicoeur-Martineau 2018, section 4.3; arguments as in `relativistic`. The means are those of the batch.
+    """
+    above, below = better - worse.mean(), worse - better.mean()
+    return F.softplus(-above).mean() + F.softplus(below).mean()
+
+
 OBJECTIVES: dict[str, Objective] = {
     "bce": Objective(bce_discriminator, bce_generator),
+    "minimax": Objective(bce_discriminator, minimax_generator),
     "lsgan": Objective(least_squares_discriminator, least_squares_generator),
     "hinge": Objective(hinge_discriminator, wasserstein_generator),
     "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator),
 }
-"""By the names that the families' options have."""
+"""By the names that the families' options have. The relativistic ones want both scores on both sides."""
 
 
 def r1_penalty(scores: Tensor, real: Tensor) -> Tensor:
@@ -72,6 +99,11 @@ def r1_penalty(scores: Tensor, real: Tensor) -> Tensor:
     up. Nothing in D may mix the batch's samples.
     """
     return 0.5 * _gradients(scores, real).square().sum(1).mean()
+
+
+def r2_penalty(scores: Tensor, made: Tensor) -> Tensor:
+    """`r1_penalty` at made pictures, detached from the generator: Mescheder et al. 2018, equation 10."""
+    return r1_penalty(scores, made)
 
 
 def gradient_penalty(
@@ -90,6 +122,17 @@ def gradient_penalty(
         return gradients.square().sum(1).mean()
     norms: Tensor = torch.linalg.vector_norm(gradients, dim=1)
     return (norms - centre).square().mean()
+
+
+def dragan_penalty(
+    judge: Callable[[Tensor], Tensor], real: Tensor, noise: Tensor, chance: Tensor, *, reach: float = 0.5
+) -> Tensor:
+    """E (|grad_x D(x)| - 1)^2 around real pictures only: Kodali et al. 2017, algorithm 1, with their code's noise.
+
+    x = real + u `reach` std(real) `noise`: `noise` is uniform in [0, 1) and of the pictures' shape, `chance` holds the
+    N uniform numbers u, the deviation is that of the whole batch.
+    """
+    return gradient_penalty(judge, real, real + reach * real.std() * noise, chance)
 
 
 def _gradients(scores: Tensor, pictures: Tensor) -> Tensor:
