@@ -16,6 +16,7 @@ FAMILIES: dict[str, str] = {
     "onepass": "sfumato.models.onepass",
     "crossdomain": "sfumato.models.crossdomain",
     "distill": "sfumato.models.distill",
+    "classifier": "sfumato.models.classifier",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")

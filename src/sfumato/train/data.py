@@ -1,4 +1,4 @@
-"""Training pictures: folders, zips and lists of files, decoded once, drawn and cropped by a generator of numbers.
+"""Training pictures: folders, zips, arrays, lists of files; decoded once, drawn and cropped by a generator of numbers.
 
 Everything drawn is a pure function of the generator's state: neither the cache nor the threads that share it change a
 sample. A picture that cannot be decoded is stepped over in a fixed order, counted and named.
@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -24,19 +23,17 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.errors import InputError
-from sfumato.picture.decode import check_size, limits, orientation_of, upright
-from sfumato.picture.formats import known_extensions, sniff
-from sfumato.picture.icc import is_srgb, space_of, usable
-from sfumato.picture.io import read_picture
-from sfumato.picture.resize import fit_short_side
+from sfumato.picture.formats import known_extensions
+from sfumato.train.arrays import is_array_file, read_arrays
+from sfumato.train.labels import TABLE, read_table
+from sfumato.train.pixels import Pixels, decoded, label_map, reduced
 
-Pixels = NDArray[np.uint8]
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""A folder (read with its sub-folders), a zip, a picture, a glob, or a list of pictures."""
+"""A folder (read with its sub-folders), a zip, an npz, an idx file, a picture, a glob, or a list of pictures."""
 
 
 class Entry(NamedTuple):
-    """One file: its name within the source, where it lies (None: in the zip) and its size in bytes."""
+    """One file: its name within the source, where it lies (None: in the zip or array) and its size in bytes."""
 
     name: str
     path: Path | None
@@ -57,7 +54,8 @@ class Pictures:
     """The pictures of a source, decoded when asked for and kept in memory while they fit.
 
     Args:
-        source: a folder, a zip, a picture, a glob or a list of pictures; names that start with a dot are left out.
+        source: a folder, a zip, a picture, a glob or a list of pictures; names that start with a dot are left out. Or
+            a file of arrays, as `train.arrays` reads them.
         side: pictures are kept with this short side (smaller ones as they are), uint8, antialiased.
         limit_bytes: memory for decoded pictures; beyond it the one not used for longest goes.
         max_pixels: a file that claims more is bad.
@@ -80,9 +78,18 @@ class Pictures:
     ) -> None:
         if side < 1:
             raise InputError(f"pictures cannot be kept with a short side of {side} pixels")
-        self.side, self.limit_bytes, self.max_pixels, self.labels = side, limit_bytes, max_pixels, labels
+        self.side, self.limit_bytes, self.max_pixels, self.label_maps = side, limit_bytes, max_pixels, labels
         self.title = os.fspath(source) if isinstance(source, str | os.PathLike) else f"a list of {len(source)} pictures"
-        self._zip, entries = _entries(source)
+        single = Path(source) if isinstance(source, str | os.PathLike) else None
+        self._root = single if single is not None and single.is_dir() else None
+        self._zip: zipfile.ZipFile | None = None
+        self._arrays = (
+            read_arrays(single) if single is not None and single.is_file() and is_array_file(single) else None
+        )
+        if self._arrays is not None:
+            entries = [Entry(name, None, self._arrays.pixels[0].nbytes) for name in self._arrays]
+        else:
+            self._zip, entries = _entries(source)
         if names is not None:
             wanted = set(names)
             missing = sorted(wanted - {e.name for e in entries})
@@ -95,8 +102,9 @@ class Pictures:
         self.names: list[str] = [e.name for e in entries]
         self.groups: dict[str, list[int]] = _groups(self.names)
         self.bad: dict[str, str] = {}
-        listed = json.dumps([(e.name, e.size) for e in entries])
-        self.sha256 = hashlib.sha256(listed.encode()).hexdigest()
+        listed = json.dumps([(e.name, e.size) for e in entries]).encode()
+        content = b"" if self._arrays is None else np.ascontiguousarray(self._arrays.pixels).tobytes()
+        self.sha256 = hashlib.sha256(listed + content).hexdigest()
         roots = np.sqrt([len(members) for members in self.groups.values()])
         self._shares: NDArray[np.float64] = np.cumsum(roots) / roots.sum()
         self._members = list(self.groups.values())
@@ -105,6 +113,7 @@ class Pictures:
         self._cache: OrderedDict[int, Tensor] = OrderedDict()
         self._cached_bytes = 0
         self._good: set[int] = set()
+        self._labels: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -162,6 +171,34 @@ class Pictures:
         """The index of the file that is named like `name` but for the extension: the mask of a picture."""
         return self._stems.get(str(PurePosixPath(name).with_suffix("")))
 
+    def labels(self, column: str = "") -> list[str]:
+        """A label a picture: its sub-folder ("" at the top), or its entry in `column` of labels.csv ("" for none).
+
+        The table is that of the folder or zip, or of each picture's own folder in a list. Raises `InputError` where
+        there is no table or no such column.
+        """
+        with self._lock:
+            if column not in self._labels:
+                folders = [PurePosixPath(name).parent.as_posix() for name in self.names]
+                found = self._tabled(column) if column else ["" if f == "." else f for f in folders]
+                self._labels[column] = found
+            return self._labels[column]
+
+    def _tabled(self, column: str) -> list[str]:
+        tables = dict[Path | None, dict[str, str]]()
+        found = list[str]()
+        for entry in self._entries:
+            folder = self._root if self._root is not None or entry.path is None else entry.path.parent
+            if folder not in tables:
+                try:
+                    data = self._zip.read(TABLE) if self._zip is not None else ((folder or Path()) / TABLE).read_bytes()
+                except (OSError, KeyError):
+                    raise InputError(f"{folder or self.title}: no {TABLE} there, so there is no {column!r}") from None
+                tables[folder] = read_table(data.decode("utf-8-sig", "replace"), column, f"{self.title}: {TABLE}")
+            name = entry.name if self._root is not None or entry.path is None else entry.path.name
+            found.append(tables[folder].get(name, ""))
+        return found
+
     def _usable(self, index: int) -> bool:
         if index in self._good:
             return True
@@ -180,6 +217,8 @@ class Pictures:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
     def _decoded(self, entry: Entry) -> Pixels:
+        if self._arrays is not None:
+            return planes(reduced(Image.fromarray(self._arrays[entry.name]), self.side))
         if entry.size > 8 * self.max_pixels + (1 << 20):  # as many bytes as 16-bit RGBA has
             raise InputError(f"its {entry.size:,} bytes are more than a picture of {self.max_pixels:,} pixels has")
         try:
@@ -187,12 +226,9 @@ class Pictures:
         except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise InputError(f"cannot be read ({reason[:1].lower()}{reason[1:]})") from error
-        if self.labels:
-            return _label_map(data, self.side, self.max_pixels)
-        pixels = _jpeg(data, self.side, self.max_pixels)
-        if pixels is None:
-            pixels = _any(data, self.side, self.max_pixels)
-        return np.moveaxis(np.ascontiguousarray(pixels), -1, 0)
+        if self.label_maps:
+            return label_map(data, self.side, self.max_pixels)
+        return planes(decoded(data, self.side, self.max_pixels))
 
     def _unzipped(self, name: str) -> bytes:
         assert self._zip is not None
@@ -330,68 +366,9 @@ def _groups(names: Iterable[str]) -> dict[str, list[int]]:
     return dict(sorted(groups.items()))
 
 
-def _jpeg(data: bytes, side: int, max_pixels: int) -> Pixels | None:
-    """A plain JPEG, H x W x 3, decoded no larger than needed; None where the house's reader must look at it."""
-    if sniff(data) != "JPEG":
-        return None
-    try:
-        with limits(max_pixels):
-            image: Image.Image = Image.open(BytesIO(data), formats=["JPEG", "MPO"])
-            check_size(*image.size, max_pixels)
-            orientation = orientation_of(image)
-        icc = image.info.get("icc_profile") or None
-        if image.mode not in ("L", "RGB") or (icc is not None and not _plain(icc)):
-            return None
-        height, width = fit_short_side(image.height, image.width, side)
-        image.draft(image.mode, (2 * width, 2 * height))  # the codec halves up to three times; the rest is bicubic
-        return upright(_reduced(image.convert("RGB"), side), orientation)
-    except MemoryError:
-        raise
-    except Exception:  # the reader says what is wrong
-        return None
-
-
-def _plain(icc: bytes) -> bool:
-    """A profile that changes nothing: sRGB, or one that cannot be used."""
-    return (space_of(icc) == "rgb" and is_srgb(icc)) if usable(icc) else True
-
-
-def _any(data: bytes, side: int, max_pixels: int) -> Pixels:
-    """Whatever the house reads, H x W x 3; what is transparent lies on white."""
-    picture = read_picture(data, max_pixels=max_pixels)
-    rgb = picture.rgb
-    if picture.alpha is not None:
-        rgb = 1 + (rgb - 1) * picture.alpha[..., None]
-    return _reduced(Image.fromarray((rgb * 255 + 0.5).astype(np.uint8)), side)
-
-
-def _label_map(data: bytes, side: int, max_pixels: int) -> Pixels:
-    """An 8-bit label map, 1 x H x W of raw values."""
-    try:
-        with limits(max_pixels):
-            image = Image.open(BytesIO(data))
-            check_size(*image.size, max_pixels)
-        if image.mode not in ("1", "L", "P"):
-            raise InputError(f"labels need one 8-bit channel, not Pillow's mode {image.mode}")
-        image.load()
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(f"cannot be read as a label map ({error})") from error
-    size = _fitted(image, side)
-    pixels = np.array(image if size == image.size else image.resize(size, Image.Resampling.NEAREST), np.uint8)
-    return pixels[None]
-
-
-def _reduced(image: Image.Image, side: int) -> Pixels:
-    size = _fitted(image, side)
-    return np.array(image if size == image.size else image.resize(size, Image.Resampling.BICUBIC))
-
-
-def _fitted(image: Image.Image, side: int) -> tuple[int, int]:
-    """Width and height with the short side at `side` pixels at most."""
-    height, width = fit_short_side(image.height, image.width, min(side, *image.size))
-    return width, height
+def planes(pixels: Pixels) -> Pixels:
+    """H x W x 3 as 3 x H x W."""
+    return np.moveaxis(np.ascontiguousarray(pixels), -1, 0)
 
 
 def _interleaved(picture: Tensor) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from sfumato.train.files import write_atomic
 from sfumato.train.loader import Loader, collate, sample_rng
 from sfumato.train.log import Log, Meter, TrainReporter
 from sfumato.train.machine import Interrupted, Stop, make_fabric
-from sfumato.train.method import Batch, Method, Warns
+from sfumato.train.method import Batch, Fits, Method, Warns
 from sfumato.train.options import TrainOptions
 from sfumato.train.run import Run
 from sfumato.weights.files import EXPORTED, load_model, save_model
@@ -114,6 +114,8 @@ class _Trainer:
         for role in method.roles:
             if role not in data:
                 raise InputError(f"--{role} is missing: the pictures to train on")
+        if isinstance(method, Fits):
+            method = method.fitted(data)
         self.method, self.data, self.held_out = method, data, held_out or data
         self.options, self.family, self.record = options, family, record
         self.reporter = reporter or TrainReporter(quiet=True, json=False, name=family)

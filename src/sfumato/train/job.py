@@ -71,6 +71,7 @@ class Job:
         """The whole configuration with everything resolved, for --dry-run. Reads the folders, writes nothing."""
         method = self.method()
         train, held_out = self.open(method.roles)
+        method = method.fitted(train) if hasattr(method, "fitted") else method
         return {
             "family": self.family,
             "config": dataclasses.asdict(method.config),

@@ -63,3 +63,15 @@ class Warns(Protocol):
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps of so many samples will not do, in one sentence; None where they will."""
         ...
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """A family whose networks depend on the data, e.g. on how many classes they have."""
+
+    def fitted(self, data: "Mapping[str, Pictures]") -> Method:
+        """The method for these data, asked before anything else; a resumed run asks with the Config that it had.
+
+        Raises `InputError` where the data do not fit the Config.
+        """
+        ...

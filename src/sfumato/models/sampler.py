@@ -1,0 +1,117 @@
+"""What the verb `generate` asks of a family with a generator, and what such families share."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from sfumato.train.run import stable_seed
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Code:
+    """A part of the latents that means something by itself."""
+
+    name: str
+    values: tuple[float, ...]
+    """What to show of it: every class of a categorical code, a range of a continuous one."""
+    labels: tuple[str, ...]
+    """The values as people read them."""
+
+
+class Sampler(Protocol):
+    """A trained generator at work. A family's class of this name is found by `sfumato.generate`."""
+
+    size: tuple[int, int]
+    """Height and width of its pictures."""
+    classes: tuple[str, ...]
+    """Names of its classes in the order of their numbers; empty for an unconditional one."""
+    codes: tuple[Code, ...]
+    """Codes that can be turned by name; mostly none."""
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
+        """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
+        ...
+
+    def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:
+        """Latents len(seeds) x ... on the CPU; row i depends on seeds[i], `truncation` and `label` alone.
+
+        `truncation` below 1 gives up variety for quality in the family's own way; `label` is a class's number, and
+        without one every seed draws its own.
+        """
+        ...
+
+    def blend(self, first: Tensor, last: Tensor, share: float) -> Tensor:
+        """Latents between two, `share` of the second."""
+        ...
+
+    def turn(self, latents: Tensor, code: str, value: float) -> Tensor:
+        """Latents with a code of `codes` set to `value`."""
+        ...
+
+    def paint(self, latents: Tensor) -> Tensor:
+        """N x 3 x H x W in [0, 1], float32 on the CPU; no picture depends on the others."""
+        ...
+
+
+def normal(seeds: Sequence[int], *shape: int, purpose: str = "latent") -> Tensor:
+    """Normal numbers, len(seeds) x shape; row i is a function of seeds[i] and `purpose`."""
+    return torch.stack([torch.randn(shape, generator=generator(seed, purpose)) for seed in seeds])
+
+
+def uniform(seeds: Sequence[int], *shape: int, purpose: str = "latent") -> Tensor:
+    """Uniform numbers in [0, 1), otherwise as `normal`."""
+    return torch.stack([torch.rand(shape, generator=generator(seed, purpose)) for seed in seeds])
+
+
+def generator(seed: int, purpose: str) -> torch.Generator:
+    """A CPU generator, a pure function of both."""
+    return torch.Generator().manual_seed(stable_seed("generate", purpose, seed))
+
+
+def slerp(first: Tensor, last: Tensor, share: float) -> Tensor:
+    """Along the great circle between N x ... rows, lengths from one to the other: White 2016, section 2.
+
+    A straight line between two normal vectors passes where hardly any sample lies.
+    """
+    a, b = first.flatten(1).double(), last.flatten(1).double()
+    length_a, length_b = (x.norm(dim=1, keepdim=True).clamp_min(1e-12) for x in (a, b))
+    a, b = a / length_a, b / length_b
+    angle = (a * b).sum(1, keepdim=True).clamp(-1, 1).acos()
+    sine = angle.sin()
+    straight = sine < 1e-6
+    safe = sine.masked_fill(straight, 1.0)
+    one = torch.where(straight, 1 - share, ((1 - share) * angle).sin() / safe)
+    other = torch.where(straight, share, (share * angle).sin() / safe)
+    way = one * a + other * b
+    way = way / way.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    met: Tensor = (way * torch.lerp(length_a, length_b, share)).view_as(first).to(first.dtype)
+    return met
+
+
+def config_from(kind: type[C], table: Mapping[str, Any]) -> C:
+    """A family's Config of what a file says of it: lists are tuples, fields that it does not know are left out."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{k: _tuples(v) for k, v in table.items() if k in known})
+
+
+def sheet(pictures: Tensor, columns: int | None = None) -> Tensor:
+    """N x 3 x H x W side by side, row by row: 3 x rows H x columns W; what is missing in the last row is white."""
+    count, channels, height, width = pictures.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = -(-count // columns)
+    whole = pictures.new_ones(rows * columns, channels, height, width)
+    whole[:count] = pictures
+    laid = whole.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    return laid.reshape(channels, rows * height, columns * width)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
