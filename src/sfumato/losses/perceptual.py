@@ -47,7 +47,7 @@ def content_distance(found: Tensor, wanted: Tensor) -> Tensor:
     N x C x h x w each. Colours and contrast, which a style may change, do not count.
     """
     a, b = (_standardised(f.float()) for f in (found, wanted))
-    return (a - b).square().sum((1, 2, 3)) / (a.square() + b.square()).sum((1, 2, 3))
+    return (a - b).square().sum((1, 2, 3)) / (a.square() + b.square()).sum((1, 2, 3)).clamp_min(1e-12)
 
 
 def _standardised(f: Tensor) -> Tensor:

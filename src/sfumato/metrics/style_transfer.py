@@ -24,6 +24,7 @@ from torch import Tensor
 from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
 from sfumato.features.sources import load_features
+from sfumato.losses.perceptual import content_distance
 from sfumato.metrics.ssim import ssim
 from sfumato.picture.formats import known_extensions
 from sfumato.picture.io import read_picture
@@ -86,7 +87,7 @@ class Reference:
 
     picture: Tensor
     grams: tuple[Tensor, ...]
-    normalised: Tensor
+    content: Tensor
 
 
 class StyleJudge:
@@ -99,7 +100,7 @@ class StyleJudge:
     def reference(self, picture: Tensor) -> Reference:
         f = self.features(picture, STYLE_LAYERS)
         grams = tuple(gram_matrix(moments(f[layer]))[0] for layer in STYLE_LAYERS)
-        return Reference(picture, grams, _normalised(f[CONTENT_LAYER]))
+        return Reference(picture, grams, f[CONTENT_LAYER])
 
     @torch.inference_mode()
     def score(self, out: Tensor, content: Reference, style: Reference) -> Score:
@@ -111,9 +112,7 @@ class StyleJudge:
             if gap == 0:
                 raise InputError("content and style have the same statistics: there is no style gap to measure by")
             left.append(float((got - wanted).square().sum()) / gap)
-        apart = (made.normalised - content.normalised).square().sum()
-        whole = made.normalised.square().sum() + content.normalised.square().sum()
-        lost = float(apart / whole) if whole else 0.0
+        lost = float(content_distance(made.content, content.content))
         return Score(sum(left) / len(left), lost, float(ssim(out, content.picture)))
 
 
@@ -224,12 +223,6 @@ def _score(judge: StyleJudge, out: Tensor, own: Reference, wanted: Reference, c:
         return judge.score(out, own, wanted)
     except InputError as error:
         raise InputError(f"{c.name} and {s.name}: {error}") from None
-
-
-def _normalised(features: Tensor) -> Tensor:
-    """Every channel of 1 x C x h x w at mean 0 and variance 1: C x (h w)."""
-    f = features[0].flatten(1).float()
-    return (f - f.mean(1, keepdim=True)) / (f.std(1, keepdim=True) + 1e-5)
 
 
 def _image(path: Path) -> Image.Image:
