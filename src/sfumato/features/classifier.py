@@ -46,7 +46,8 @@ class Classifier(nn.Module):
         if pictures.shape[2:] != (self.resolution, self.resolution):
             pictures = F.interpolate(pictures, self.resolution, mode="bilinear", antialias=True, align_corners=False)
         x = pictures.mean(1, keepdim=True) if self.channels == 1 else pictures
-        return F.relu(self.hidden(self.body(x * 2 - 1).flatten(1)))
+        found: Tensor = F.relu(self.hidden(self.body(x * 2 - 1).flatten(1)))
+        return found
 
     def forward(self, pictures: Tensor) -> Tensor:
         """N x classes: logarithms of chances, but for a constant."""
