@@ -290,6 +290,24 @@ def test_crop_boxes_use_their_whole_range() -> None:
     assert not any(crop_box(100, 150, rng(7, i), size=20, flip=False).flip for i in range(50))
 
 
+@pytest.mark.parametrize(("source", "size"), [((100, 100), (16, 32)), ((90, 200), (24, 16)), ((50, 300), (8, 32))])
+def test_oblong_crops_have_their_proportions(source: tuple[int, int], size: tuple[int, int]) -> None:
+    """The largest one touches two borders; what is cut has the size, and nothing is squeezed."""
+    height, width = source
+    whole = crop_box(height, width, rng(11), size=size, scale=(1, 1))
+    assert max(whole.height, whole.width) == pytest.approx(1, abs=0.5 / min(source))
+    for i in range(20):
+        box = crop_box(height, width, rng(12, i), size=size, scale=(0.4, 1.0))
+        assert box.height * height / (box.width * width) == pytest.approx(size[0] / size[1], rel=0.05)
+        assert box.top + box.height <= 1 + 1e-12
+        assert box.left + box.width <= 1 + 1e-12
+    board = (torch.arange(width) % 256).to(torch.uint8).expand(3, height, width)  # a ramp from left to right
+    found = crop(board, rng(13), size=size, scale=(1, 1), flip=False)
+    assert found.shape == (3, *size)
+    slope = (found[:, :, 1:] - found[:, :, :-1]).median() * 255
+    assert slope.item() == pytest.approx(min(height / size[0], width / size[1]), rel=0.1)
+
+
 @pytest.mark.parametrize("size", [12, 25, 40])
 def test_crop_is_torchs_antialiased_bicubic(size: int) -> None:
     picture = torch.from_numpy(np.asarray(made(60, 50)).copy()).permute(2, 0, 1)

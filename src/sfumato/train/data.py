@@ -31,6 +31,9 @@ from sfumato.train.pixels import Pixels, decoded, label_map, reduced
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder (read with its sub-folders), a zip, an npz, an idx file, a picture, a glob, or a list of pictures."""
 
+Size = int | tuple[int, int]
+"""Side of a square in pixels, or height and width."""
+
 
 class Entry(NamedTuple):
     """One file: its name within the source, where it lies (None: in the zip or array) and its size in bytes."""
@@ -240,37 +243,41 @@ def crop_box(
     width: int,
     rng: np.random.Generator,
     *,
-    size: int,
+    size: Size,
     scale: tuple[float, float] = (0.6, 1.0),
     flip: bool = True,
 ) -> Box:
-    """A random square of a picture, on whole pixels.
+    """A random rectangle of a picture with the proportions of `size`, on whole pixels.
 
-    Its side is uniform between the shares `scale` of the short side, but never under `size` pixels where the picture
-    has them: crops are reduced, not enlarged. Its place is uniform, mirrored half of the time.
+    Its height is uniform between the shares `scale` of the largest that fits, but never under `size` pixels where the
+    picture has them: crops are reduced, not enlarged. Its place is uniform, mirrored half of the time.
     """
     chance = rng.random(4)
-    short = min(height, width)
-    low = max(scale[0] * short, min(short, size))
-    high = min(max(scale[1] * short, low), short)
-    side = max(1, round(low + float(chance[0]) * (high - low)))
-    top, left = int(chance[1] * (height - side + 1)), int(chance[2] * (width - side + 1))
-    return Box(top / height, left / width, side / height, side / width, flip and bool(chance[3] < 0.5))
+    wanted_height, wanted_width = _height_width(size)
+    largest = min(height, width * wanted_height / wanted_width)
+    low = max(scale[0] * largest, min(largest, wanted_height))
+    high = min(max(scale[1] * largest, low), largest)
+    exact = low + float(chance[0]) * (high - low)
+    down = max(1, round(exact))
+    across = min(max(1, round(exact * wanted_width / wanted_height)), width)
+    top, left = int(chance[1] * (height - down + 1)), int(chance[2] * (width - across + 1))
+    return Box(top / height, left / width, down / height, across / width, flip and bool(chance[3] < 0.5))
 
 
-def cut(picture: Tensor, box: Box, size: int, *, labels: bool = False) -> Tensor:
-    """What lies in `box` at size x size.
+def cut(picture: Tensor, box: Box, size: Size, *, labels: bool = False) -> Tensor:
+    """What lies in `box` at `size`.
 
-    `picture` uint8 C x H x W, C 3 or 1. Returns float32 C x size x size in [0, 1], antialiased; with `labels` the
-    nearest raw values, int64 size x size. The same box cuts the same part of a picture and of its mask.
+    `picture` uint8 C x H x W, C 3 or 1. Returns float32 C x height x width in [0, 1], antialiased; with `labels` the
+    nearest raw values, int64 height x width. The same box cuts the same part of a picture and of its mask.
     """
+    new_height, new_width = _height_width(size)
     height, width = picture.shape[1:]
     top, left = round(box.top * height), round(box.left * width)
     bottom, right = round((box.top + box.height) * height), round((box.left + box.width) * width)
     image = Image.fromarray(np.ascontiguousarray(_interleaved(picture)[top:bottom, left:right]))
     filter_ = Image.Resampling.NEAREST if labels else Image.Resampling.BICUBIC  # Pillow's smooths when it reduces
-    if image.size != (size, size):
-        image = image.resize((size, size), filter_)
+    if image.size != (new_width, new_height):
+        image = image.resize((new_width, new_height), filter_)
     if box.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     pixels = np.array(image)
@@ -284,13 +291,17 @@ def crop(
     picture: Tensor,
     rng: np.random.Generator,
     *,
-    size: int,
+    size: Size,
     scale: tuple[float, float] = (0.6, 1.0),
     flip: bool = True,
 ) -> Tensor:
-    """A random square of `picture` (uint8 3 x H x W), float32 3 x size x size in [0, 1]: `crop_box`, then `cut`."""
+    """A random rectangle of `picture` (uint8 3 x H x W) at `size`, float32 in [0, 1]: `crop_box`, then `cut`."""
     box = crop_box(picture.shape[1], picture.shape[2], rng, size=size, scale=scale, flip=flip)
     return cut(picture, box, size)
+
+
+def _height_width(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _entries(source: Source) -> tuple[zipfile.ZipFile | None, list[Entry]]:
