@@ -1,23 +1,29 @@
 """The one-pass network: what its parts promise, on small random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from sfumato.errors import InputError
+from sfumato.features.sources import IMAGENET
+from sfumato.features.vgg import CONVS, VGG19, Weights
 from sfumato.models.onepass import (
     STRIDES,
+    STYLE_LAYERS,
     Colors,
     Config,
     Discriminator,
     Generator,
     Method,
+    Standardise,
     Style,
     StyleEncoder,
-    mean_deviation,
 )
 from sfumato.style.recolor import color_moments
 
-SMALL = Config(widths=(4, 6, 8, 8), blocks=1, code=8, style_widths=(4, 6, 8), judge_width=4)
+SMALL = Config(widths=(4, 6, 8, 8), blocks=1, code=8, style_widths=(4, 6, 8, 8, 8), judge_width=4)
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +32,7 @@ def seeded() -> None:
 
 
 def style_of(picture: torch.Tensor) -> Style:
-    found: Style = StyleEncoder(SMALL)(picture)
+    found: Style = StyleEncoder(SMALL).eval()(picture)
     return found
 
 
@@ -63,18 +69,57 @@ def test_contrast_grows_four_times_at_most() -> None:
 
 
 def test_the_whole_picture_s_weight_is_no_weight() -> None:
-    encoder, picture = StyleEncoder(SMALL), torch.rand(1, 3, 24, 32)
+    encoder, picture = StyleEncoder(SMALL).eval(), torch.rand(1, 3, 24, 32)
     for found, wanted in zip(encoder(picture, torch.ones(1, 1, 24, 32)), encoder(picture), strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_pixels_without_weight_do_not_count() -> None:
-    encoder, picture = StyleEncoder(SMALL), torch.rand(1, 3, 24, 64)
-    other, weight = picture.clone(), torch.zeros(1, 1, 24, 64)
-    other[..., 40:], weight[..., :24] = 0, 1  # further away than the encoder sees
+    encoder, picture = StyleEncoder(SMALL).eval(), torch.rand(1, 3, 24, 160)
+    other, weight = picture.clone(), torch.zeros(1, 1, 24, 160)
+    other[..., 112:], weight[..., :32] = 0, 1  # further away than the encoder sees
     assert not torch.allclose(encoder(picture).code, encoder(other).code, atol=1e-3)
     for found, wanted in zip(encoder(other, weight), encoder(picture, weight), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+def test_the_style_encoder_starts_as_a_trained_network() -> None:
+    """Its activations are that network's, and stay so while the rest is trained."""
+    encoder = StyleEncoder(SMALL)
+    convs = {c: (torch.randn(w.shape), torch.randn(len(b))) for c, (w, b) in zip(CONVS, shapes(encoder), strict=False)}
+    network = VGG19(Weights(convs, *IMAGENET, "narrow", "0" * 64), pooling="average", padding="replicate")
+    encoder.start(network)
+    seen = []
+    for projection in encoder.projections:
+        projection.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    picture = torch.rand(1, 3, 32, 48)
+    encoder.eval()(picture)
+    for z, f in zip(seen, network(picture, STYLE_LAYERS).values(), strict=True):
+        f = f - f.mean((2, 3), keepdim=True)
+        torch.testing.assert_close(z, f / (f.square().mean((2, 3)) + 1e-3).mean().sqrt(), atol=1e-3, rtol=1e-3)
+    assert not any(p.requires_grad for p in encoder.convs.parameters())
+    assert encoder.first.weight.requires_grad
+
+
+def shapes(encoder: StyleEncoder) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(conv.weight, conv.bias) for conv in encoder.convs]
+
+
+def test_a_network_of_other_widths_is_no_start() -> None:
+    encoder, other = StyleEncoder(SMALL), StyleEncoder(replace(SMALL, style_widths=(4, 6, 8, 8, 9)))
+    convs = dict(zip(CONVS, shapes(other), strict=False))
+    with pytest.raises(InputError, match="9 x 8 channels where the style encoder's have 8 x 8"):
+        encoder.start(VGG19(Weights(convs, *IMAGENET, "narrow", "0" * 64)))
+
+
+def test_inputs_are_standardised_by_what_training_saw() -> None:
+    net, batches = Standardise(3), 5 + 2 * torch.randn(400, 8, 3)
+    for batch in batches:
+        net(batch)
+    y = net.eval()(batches.flatten(0, 1))
+    assert y.mean(0).abs().max() < 0.1
+    assert (y.std(0) - 1).abs().max() < 0.1
+    assert torch.equal(net(batches[0]), y[:8])
 
 
 def test_styles_mix_linearly() -> None:
@@ -89,15 +134,14 @@ def test_regions_of_one_code_are_no_regions() -> None:
     style = style_of(torch.rand(1, 3, 16, 16))
     colors = colors_of(x, style)
     features = net.encode(x, colors)
-    statistics = [mean_deviation(f) for f in features]
     code, noise = style.code[:, None], noise_for(x)
     share = torch.rand(1, 1, 2, 3)
     regions = []
     for stride in STRIDES:
         one = share.repeat_interleave(8 // stride, 2).repeat_interleave(8 // stride, 3)
         regions.append(torch.cat([one, 1 - one], 1))
-    both = net.decode(x, features, statistics, colors, code.expand(1, 2, -1), noise, regions)
-    torch.testing.assert_close(both, net.decode(x, features, statistics, colors, code, noise), atol=1e-4, rtol=1e-4)
+    both = net.decode(x, features, colors, code.expand(1, 2, -1), noise, regions)
+    torch.testing.assert_close(both, net.decode(x, features, colors, code, noise), atol=1e-4, rtol=1e-4)
 
 
 def test_noise_and_code_change_the_picture() -> None:

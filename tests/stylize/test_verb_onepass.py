@@ -312,7 +312,7 @@ def test_refine_starts_from_the_one_pass_and_comes_nearer_to_the_style() -> None
     moments = list(iter_stylize(CONTENT, STYLE, method="onepass", precision="float32", refine=12, **GIVEN))
     assert [m.step for m in moments] == list(range(1, 14))
     assert {m.total for m in moments} == {13}
-    assert moments[-1].losses["style"] < 0.7 * moments[1].losses["style"]
+    assert min(m.losses["style"] for m in moments[2:]) < 0.1 * moments[1].losses["style"]  # a step may be a trial
     assert np.abs(more.rgb - plain.rgb).mean() > 0.003
 
 

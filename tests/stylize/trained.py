@@ -8,7 +8,7 @@ from sfumato.models.onepass import Config, Generator, StyleEncoder
 from sfumato.stylize.painter import Painter
 from sfumato.weights.files import load_model, save_model
 
-SMALL = Config(widths=(4, 6, 8, 8), blocks=1, code=8, style_widths=(4, 6, 8))
+SMALL = Config(widths=(4, 6, 8, 8), blocks=1, code=8, style_widths=(4, 6, 8, 8, 8))
 
 
 def networks(seed: int = 0, config: Config = SMALL) -> tuple[Generator, StyleEncoder]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sfumato.models.onepass import STRIDES, Colors, Generator, StyleEncoder, mean_deviation
+from sfumato.models.onepass import STRIDES, Colors, Generator, StyleEncoder
 
 Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]
 """A module, an example of its inputs by name, names of its outputs, and which sides are free."""
@@ -46,16 +46,15 @@ class GeneratorGraph(nn.Module):
     ) -> Tensor:
         colors = Colors(mean, scale, matrix, offset)
         features = self.generator.encode(picture, colors)
-        statistics = [mean_deviation(f) for f in features]
         noise = [noise_1, noise_2, noise_4, noise_8]
-        painted: Tensor = self.generator.decode(picture, features, statistics, colors, code[:, None], noise)
+        painted: Tensor = self.generator.decode(picture, features, colors, code[:, None], noise)
         return painted
 
 
 def style_graph(encoder: StyleEncoder) -> Graph:
     """Pictures of any size from 16 pixels."""
     sides = {2: Dim("height", min=16), 3: Dim("width", min=16)}
-    outputs = ["code", "mean", "covariance"]
+    outputs = ["code", "color_mean", "color_covariance"]
     return StyleGraph(encoder), {"picture": torch.rand(1, 3, 48, 80)}, outputs, {"picture": sides}
 
 

@@ -1,15 +1,14 @@
-"""Convolutions steered by a code, which may differ from place to place.
-
-Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2: a code scales the input
-channels, and the output is divided by the norm that the scaled weights have. Scaling activations instead of weights is
-the same arithmetic and lets every position have a code of its own.
-"""
+"""Convolutions steered by a code, which may differ from place to place, on activations of a known size."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+FLOOR = 1e-3
+"""Added to a channel's variance before its root is divided by."""
 
 
 class Linear(nn.Linear):
@@ -50,28 +49,56 @@ class Conv(nn.Module):
         return replicate_conv(x, self.weight, self.bias, self.stride)
 
 
-class ModulatedConv(nn.Module):
-    """y = conv(x * scale(code)) / norm + strength * noise + shift(code), then optionally a leaky ReLU.
+Statistics = Mapping[nn.Module, tuple[Tensor, Tensor]]
+"""Mean and deviation, N x K x C each, of what layers make before it is normalised."""
 
-    `code` N x K x D, `regions` N x K x h x w (None: K = 1), `noise` N x 1 x h x w of deviation one or None. With soft
-    regions scale, norm and shift are the mixtures of the regions' own.
+
+def instance_norm(x: Tensor) -> Tensor:
+    """Every channel of every picture, N x C x h x w, at mean 0 and deviation 1; a single position becomes 0."""
+    return torch.instance_norm(x, None, None, None, None, True, 0.0, FLOOR, False)
+
+
+def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, C each, over all N x C x h x w: of one picture's equally large parts. Two quick readings."""
+    mean = x.mean((0, 2, 3))
+    square = torch.linalg.vector_norm(x, dim=(0, 2, 3)).square() / (x.numel() / x.shape[1])
+    return mean, ((square - mean.square()).clamp_min(0) + FLOOR).sqrt()
+
+
+class AdaptiveConv(nn.Module):
+    """y = (norm(conv(x)) + strength * noise) * scale(code) + shift(code).
+
+    Adaptive instance norm (Huang & Belongie 2017, equation 8) whose scale and shift are a code's (Dumoulin et al. 2017,
+    equation 5). `code` N x K x D, `regions` N x K x h x w (None: K = 1), `noise` N x 1 x h x w of deviation one or
+    None. `statistics` None: each picture is normalised by its own (instance norm, Ulyanov et al. 2016). With soft
+    regions everything that is multiplied or added is the mixture of the regions' own.
     """
 
     def __init__(self, inputs: int, outputs: int, code: int, *, kernel: int = 3, gain: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / math.sqrt(inputs * kernel**2))
-        self.scale = Linear(code, inputs, gain=0.5, bias=1.0)
+        self.scale = Linear(code, outputs, gain=0.3 * gain, bias=gain)
         self.shift = Linear(code, outputs, gain=0.3)
         self.strength = nn.Parameter(torch.full((outputs,), 0.1))
-        self.gain = nn.Parameter(torch.full((outputs,), gain))
 
-    def forward(self, x: Tensor, code: Tensor, regions: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
-        scale = self.scale(code)
-        energy = self.weight.square().sum((2, 3))  # outputs x inputs
-        norm = (scale.square() @ energy.T + 1e-6).rsqrt()  # N x K x outputs; about 1 / |scaled weights|
-        y = replicate_conv(x * spread(scale, regions), self.weight)
-        y = y * spread(norm * self.gain * math.sqrt(2.0), regions) + spread(self.shift(code), regions)
-        return y if noise is None else y + noise * self.strength[:, None, None]
+    def forward(
+        self,
+        x: Tensor,
+        code: Tensor,
+        regions: Tensor | None = None,
+        noise: Tensor | None = None,
+        statistics: Statistics | None = None,
+    ) -> Tensor:
+        y, scale, shift = replicate_conv(x, self.weight), self.scale(code), self.shift(code)
+        factor = scale
+        if statistics is None:
+            y = instance_norm(y)
+        else:
+            mean, deviation = statistics[self]
+            factor = scale / deviation
+            shift = shift - factor * mean
+        y = torch.addcmul(spread(shift, regions), y, spread(factor, regions))
+        return y if noise is None else torch.addcmul(y, noise, spread(scale * self.strength, regions))
 
 
 def leaky(x: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """One pass, any style: a generator, a style encoder and a discriminator.
 
 The family's own design. Where its parts come from: the style as statistics of features (AdaIN, Huang & Belongie 2017)
-encoded into a code that steers every layer of the decoder (Dumoulin et al. 2017; Ghiasi et al. 2017), by modulated
-convolutions with noise (Karras et al. 2020); content normalised once, at the encoder's outputs, so that a large
-picture needs its statistics once and is then painted tile by tile; the style gap relative to the untouched content's
-(as our optimiser); patches judged against real paintings at two scales, given the style (Miyato & Koyama 2018).
+encoded into a code that steers every layer of the decoder (Dumoulin et al. 2017; Ghiasi et al. 2017), with noise at
+every layer (Karras et al. 2019); statistics of a large picture taken from parts of it, once, so that it is painted tile
+by tile; the style gap relative to the untouched content's (as our optimiser); patches judged against real paintings at
+two scales, given the style (Miyato & Koyama 2018). No path from the encoder's full resolution to the decoder's: with
+one the photograph shines through, tinted and embossed, and nothing is painted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sfumato.features.sources import load_features
-from sfumato.layers.modulated import Conv, Linear, ModulatedConv, double, leaky
+from sfumato.errors import InputError
+from sfumato.features.sources import IMAGENET, load_features
+from sfumato.features.vgg import BLOCKS, VGG19
+from sfumato.layers.modulated import AdaptiveConv, Conv, Linear, Statistics, double, instance_norm, leaky
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.losses.perceptual import content_distance, relative_gap
 from sfumato.style.recolor import color_moments, transport
@@ -30,8 +33,8 @@ from sfumato.train.run import Run
 STRIDES = (1, 2, 4, 8)
 STRIDE = 8
 """Sides are padded to multiples of it."""
-FLOOR = 1e-3
-"""Added to a feature's variance before its root is divided by."""
+PROJECTED = 10
+"""Combinations of a layer's channels whose correlations the style encoder sees."""
 DIVERSITY_LAYERS = ("relu2_1", "relu3_1")
 CONTENT_LAYER = "relu4_1"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -47,8 +50,11 @@ class Config:
     """Residual blocks at stride 8, where strokes are laid out."""
     code: int = 256
     """Length of a style code."""
-    style_widths: tuple[int, ...] = (16, 32, 64, 128, 192)
-    """Channels of the style encoder at strides 1, 2, 4, 8, 16."""
+    style_widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 128)
+    """Channels of the style encoder's five blocks, which are VGG-19's up to conv5_1."""
+    style_start: str = ""
+    """A narrow VGG-19 (a file, as `stylize --features` takes it) of which the style encoder's convolutions are a copy
+    that is not trained; none: they start at random and are trained."""
     features: str = "vgg19"
     """Network whose features define content and style: a name or a file, as in `stylize --features`."""
     pooling: Literal["average", "max"] = "average"
@@ -94,26 +100,95 @@ class Style(NamedTuple):
 
 
 class StyleEncoder(nn.Module):
-    """Mean and deviation of every channel at five strides, of any size of picture, to one code."""
+    """Mean, deviation and correlations of a narrow VGG-19's features at five strides, of any size of picture, to one
+    code."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
-        pairs = zip(c.style_widths[:-1], c.style_widths[1:], strict=True)
-        self.convs = nn.ModuleList([Conv(3, c.style_widths[0], 5), *(Conv(a, b, 4, stride=2) for a, b in pairs)])
-        self.hidden = Linear(2 * sum(c.style_widths) + 12, 2 * c.code, gain=1.4)
+        counts = (*BLOCKS[:4], 1)
+        widths = [w for w, count in zip(c.style_widths, counts, strict=True) for _ in range(count)]
+        self.convs = nn.ModuleList([Conv(a, b, gain=1.4) for a, b in zip([3, *widths], widths, strict=False)])
+        self.ends = [sum(counts[:block]) for block in range(5)]
+        """Indices of each block's first convolution, whose activations are measured."""
+        self.pool = F.avg_pool2d if c.pooling == "average" else F.max_pool2d
+        self.projections = nn.ModuleList([Conv(w, PROJECTED, 1) for w in c.style_widths])
+        inputs = 12 + 2 * sum(c.style_widths) + 5 * PROJECTED * (PROJECTED + 1) // 2
+        self.standard = Standardise(inputs)
+        self.first = Linear(inputs, 2 * c.code, gain=1.4)
+        self.second = Linear(2 * c.code, 2 * c.code, gain=1.4)
         self.code = Linear(2 * c.code, c.code)
+
+    def start(self, network: VGG19) -> None:
+        """Take the convolutions of a network of the same widths, and keep them. Raises `InputError` for others."""
+        taken = list(network.convs.values())[: len(self.convs)]
+        for own, (weight, bias, _) in zip(self.convs, taken, strict=True):
+            assert isinstance(own, Conv)
+            if own.weight.shape != weight.shape:
+                raise InputError(
+                    f"{network.name}: its layers have {len(weight)} x {weight.shape[1]} channels where the style "
+                    f"encoder's have {len(own.weight)} x {own.weight.shape[1]} (--style-widths)"
+                )
+            own.weight.data.copy_(weight)
+            own.bias.data.copy_(bias)
+        self.convs.requires_grad_(False)
 
     def forward(self, pictures: Tensor, weight: Tensor | None = None) -> Style:
         """`pictures` N x 3 x H x W in [0, 1]; `weight` N x 1 x H x W says which pixels count."""
         mean, covariance = (m.to(pictures) for m in color_moments(pictures, weight))
         deviation = covariance.diagonal(dim1=1, dim2=2).sqrt()
         found = [mean[:, :, 0], deviation.log(), covariance.flatten(1)[:, [1, 2, 5]] * 10, deviation]
-        x = pictures * 4 - 2
-        for conv in self.convs:
-            x = leaky(conv(x)) * 1.4
-            m, variance = mean_variance(x, weight)
-            found += [m, (variance + 1e-3).log()]
-        return Style(self.code(leaky(self.hidden(torch.cat(found, 1)))), mean, covariance)
+        upper = torch.triu_indices(PROJECTED, PROJECTED, device=pictures.device)
+        x = (pictures - pictures.new_tensor(IMAGENET[0])[:, None, None]) * pictures.new_tensor(IMAGENET[1])[
+            :, None, None
+        ]
+        for index, conv in enumerate(self.convs):
+            if index in self.ends[1:]:
+                x = self.pool(x, [min(2, side) for side in x.shape[2:]])
+            x = F.relu(conv(x))
+            if index in self.ends:
+                m, variance = mean_variance(x, weight)
+                found += [(m + 0.01).log(), (variance + 1e-3).log()]
+                z = (x - m[:, :, None, None]) / (variance + 1e-3).mean(1).sqrt()[:, None, None, None]
+                products = second_moment(self.projections[self.ends.index(index)](z), weight)
+                found.append(products[:, upper[0], upper[1]])
+        h = leaky(self.first(self.standard(torch.cat(found, 1))))
+        h = h + 0.5 * leaky(self.second(h))
+        return Style(self.code(h), mean, covariance)
+
+
+class Standardise(nn.Module):
+    """Every input at mean 0 and deviation 1 by the averages that training has seen (no gradient goes through these)."""
+
+    def __init__(self, count: int, momentum: float = 0.01) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.seen: Tensor
+        self.mean: Tensor
+        self.variance: Tensor
+        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("variance", torch.ones(count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` N x count."""
+        if self.training:
+            with torch.no_grad():
+                batch = x.detach().float()
+                share = torch.clamp(1 / (self.seen + 1), min=self.momentum)
+                mean = torch.lerp(self.mean, batch.mean(0), share)
+                self.variance.lerp_((batch - mean).square().mean(0), share)
+                self.mean.copy_(mean)
+                self.seen += 1
+        return (x - self.mean) * (self.variance + 1e-3).rsqrt()
+
+
+def second_moment(z: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of z z^T over all positions, N x C x C, weighted as in `mean_variance`."""
+    flat = z.flatten(2)
+    if weight is None:
+        return flat @ flat.mT / flat.shape[2]
+    w = share_of(weight, z).flatten(2)
+    return (flat * w) @ flat.mT
 
 
 def mean_variance(x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -121,10 +196,15 @@ def mean_variance(x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tens
     if weight is None:
         variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
         return mean, variance
-    w = F.adaptive_avg_pool2d(weight, (x.shape[2], x.shape[3]))
-    w = w / w.sum((2, 3), keepdim=True).clamp_min(1e-12)
+    w = share_of(weight, x)
     mean = (x * w).sum((2, 3))
     return mean, ((x - mean[:, :, None, None]).square() * w).sum((2, 3))
+
+
+def share_of(weight: Tensor, x: Tensor) -> Tensor:
+    """A weight map at the size of `x`, with a sum of one."""
+    w = F.adaptive_avg_pool2d(weight, (x.shape[2], x.shape[3]))
+    return w / w.sum((2, 3), keepdim=True).clamp_min(1e-12)
 
 
 class Colors(NamedTuple):
@@ -153,16 +233,19 @@ class Colors(NamedTuple):
 class Residual(nn.Module):
     def __init__(self, channels: int, code: int) -> None:
         super().__init__()
-        self.first = ModulatedConv(channels, channels, code)
-        self.second = ModulatedConv(channels, channels, code, gain=0.3)
+        self.first = AdaptiveConv(channels, channels, code)
+        self.second = AdaptiveConv(channels, channels, code, gain=0.3)
 
-    def forward(self, x: Tensor, code: Tensor, regions: Tensor | None, noise: Tensor | None) -> Tensor:
-        painted: Tensor = x + self.second(leaky(self.first(x, code, regions, noise)), code, regions)
+    def forward(
+        self, x: Tensor, code: Tensor, regions: Tensor | None, noise: Tensor | None, statistics: Statistics | None
+    ) -> Tensor:
+        y = leaky(self.first(x, code, regions, noise, statistics))
+        painted: Tensor = x + self.second(y, code, regions, None, statistics)
         return painted
 
 
 class Generator(nn.Module):
-    """Content encoder without a code, decoder steered by it; two passes over tiles paint a picture of any size."""
+    """Content encoder without a code, decoder steered by it; a picture of any size is painted tile by tile."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -172,9 +255,9 @@ class Generator(nn.Module):
         )
         self.trunk = nn.ModuleList([Residual(w8, c.code) for _ in range(c.blocks)])
         steps = ((w8, w4), (w4, w2), (w2, w1))
-        self.up = nn.ModuleList([ModulatedConv(a, b, c.code, kernel=1) for a, b in steps])
-        self.skip = nn.ModuleList([ModulatedConv(b, b, c.code, kernel=1) for _, b in steps])
-        self.block = nn.ModuleList([Residual(w4, c.code), Residual(w2, c.code), ModulatedConv(w1, w1, c.code)])
+        self.up = nn.ModuleList([AdaptiveConv(a, b, c.code, kernel=1) for a, b in steps])
+        self.skip = nn.ModuleList([AdaptiveConv(b, b, c.code, kernel=1) for _, b in steps[:2]])
+        self.block = nn.ModuleList([Residual(w4, c.code), AdaptiveConv(w2, w2, c.code), AdaptiveConv(w1, w1, c.code)])
         self.paint = Conv(w1, 3, gain=0.1)
 
     def encode(self, x: Tensor, colors: Colors) -> list[Tensor]:
@@ -190,26 +273,30 @@ class Generator(nn.Module):
         self,
         x: Tensor,
         features: Sequence[Tensor],
-        statistics: Sequence[tuple[Tensor, Tensor]],
         colors: Colors,
         code: Tensor,
         noise: Sequence[Tensor | None],
         regions: Sequence[Tensor | None] = (None, None, None, None),
+        statistics: Statistics | None = None,
     ) -> Tensor:
         """The painted pictures, about [0, 1].
 
-        `statistics` mean and deviation N x C x 1 x 1 of every stride's features over the whole picture; `code`
-        N x K x D; `noise` maps of deviation one and `regions` soft labels N x K x h x w at strides 1, 2, 4, 8.
+        `code` N x K x D; `noise` maps of deviation one and `regions` soft labels N x K x h x w at strides 1, 2, 4, 8;
+        `statistics` by which every layer is normalised, and the deepest features (None: by their own).
         """
-        f1, f2, f4, f8 = ((f - m) / s for f, (m, s) in zip(features, statistics, strict=True))
-        h = f8
+        if statistics is None:
+            h = instance_norm(features[3])
+        else:
+            mean, deviation = statistics[self.encoder]
+            h = (features[3] - mean[:, 0, :, None, None]) / deviation[:, 0, :, None, None]
         for block in self.trunk:
-            h = block(h, code, regions[3], noise[3])
-        for i, f in enumerate((f4, f2, f1)):
-            where, how = regions[2 - i], noise[2 - i]
-            h = double(leaky(self.up[i](h, code, regions[3 - i])))
-            h = h + self.skip[i](f, code, where)
-            h = self.block[i](h, code, where, how)
+            h = block(h, code, regions[3], noise[3], statistics)
+        for i, level in enumerate((2, 1, 0)):
+            where = regions[level]
+            h = double(leaky(self.up[i](h, code, regions[level + 1], None, statistics)))
+            if level > 0:
+                h = h + self.skip[i](features[level], code, where, None, statistics)
+            h = self.block[i](h, code, where, noise[level], statistics)
         painted: Tensor = self.canvas(x, colors, regions[3]) + self.paint(leaky(h))
         return painted
 
@@ -230,15 +317,7 @@ class Generator(nn.Module):
         """Whole pictures with a code each, N x D; sides are padded to multiples of 8."""
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), "replicate")
-        features = self.encode(x, colors)
-        out: Tensor = self.decode(x, features, [mean_deviation(f) for f in features], colors, code[:, None], noise)
-        return out[:, :, :height, :width]
-
-
-def mean_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Per picture and channel, N x C x 1 x 1 each."""
-    mean, variance = mean_variance(features)
-    return mean[:, :, None, None], (variance + FLOOR).sqrt()[:, :, None, None]
+        return self.decode(x, self.encode(x, colors), colors, code[:, None], noise)[:, :, :height, :width]
 
 
 class Discriminator(nn.Module):
@@ -292,7 +371,10 @@ class Method:
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
-        found: dict[str, nn.Module] = {"generator": Generator(c), "style_encoder": StyleEncoder(c)}
+        encoder = StyleEncoder(c)
+        if c.style_start:
+            encoder.start(narrow(c.style_start))
+        found: dict[str, nn.Module] = {"generator": Generator(c), "style_encoder": encoder}
         return found | ({"discriminator": Discriminator(c)} if c.adversarial_weight > 0 else {})
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
@@ -444,6 +526,14 @@ class Method:
             if steps * batch < 20_000
             else None
         )
+
+
+def narrow(source: str) -> VGG19:
+    """A VGG-19 of any widths. Raises `InputError` for another network."""
+    network = load_features(source)
+    if not isinstance(network, VGG19):
+        raise InputError(f"{network.name} is no VGG-19, of which a style encoder's convolutions could be a copy")
+    return network
 
 
 def root(gap: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Style transfer in one pass of a trained network, at any size.
 
-The network's features are normalised by their statistics over the whole picture. A large picture is therefore read
-twice: first tile by tile for the sums, then tile by tile to be painted, every crop as much larger than its tile as the
-network sees. The deep part, which sees furthest and costs little memory, is computed in large blocks, so that the rest
-needs only a small overlap. Noise belongs to places, not to tiles: tiled equals whole.
+Every layer is normalised by statistics of the picture. A picture of up to half a million pixels is its own sample, and
+has been painted when they are known. Of a larger one evenly spread windows are painted first, for the statistics; then
+it is painted tile by tile, every crop as much larger than its tile as the network sees. The deep part, which sees
+furthest and costs little memory, is computed in large blocks, so that the rest needs only a small overlap. Noise
+belongs to places, not to tiles: tiled equals whole.
 """
 
 import math
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.errors import InputError
-from sfumato.models.onepass import FLOOR, STRIDE, STRIDES, Colors
+from sfumato.models.onepass import STRIDE, STRIDES, Colors
 from sfumato.models.onepass import Style as Encoded
 from sfumato.picture.icc import bands
 from sfumato.picture.tiles import Span, Tile
@@ -26,7 +27,7 @@ from sfumato.stylize.finish import Finish, floats
 from sfumato.stylize.iterate import Iterate, Style
 from sfumato.stylize.memory import tile_of_pass
 from sfumato.stylize.options import StylizeOptions
-from sfumato.stylize.painter import Folded, Painter, Reach, Statistics
+from sfumato.stylize.painter import Folded, Painter, Reach
 
 LARGEST_STYLE = 1 << 20
 """Pixels at which a style picture is read at most."""
@@ -36,8 +37,10 @@ PERIOD = 512
 """Positions after which the noise repeats, at every stride."""
 BLOCK = 2048
 """Side of the blocks in which the deep part is computed."""
-KEPT_DEEP = 4096 * 4096
-"""Pixels up to which the deepest features are kept between the two readings (8 bytes a pixel)."""
+SAMPLE = 1 << 19
+"""Pixels of a picture, at most, whose statistics stand for its own."""
+WINDOW = 128
+"""Side of the windows in which they are sampled."""
 PREVIEW = 1 << 20
 """Pixels of a preview, about, at most."""
 Noise = tuple[Tensor, ...]
@@ -69,7 +72,7 @@ class OnePass:
         self.overlap = Reach.rounded(painter.reach.rise)
         parts = 1 if masks is None else masks.shape[1]
         self.pixels = finish.canvas()
-        fixed = self.pixels.nbytes + painter.deep_bytes(math.prod(self.end), BLOCK * BLOCK, KEPT_DEEP)
+        fixed = self.pixels.nbytes + painter.deep_bytes(min(math.prod(self.end), BLOCK * BLOCK))
         self.tile = tile or options.tile or tile_of_pass(*self.end, painter.bytes(parts), fixed, self.overlap, limit)
         self.shares = None if masks is None or parts == 1 else masks.mean((2, 3))[0] / masks.mean((2, 3)).sum()
         self.cast = torch.autocast(painter.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
@@ -90,24 +93,23 @@ class OnePass:
 
     def __iter__(self) -> Iterator[Iterate]:
         folded, noise, reach = self._folded(), noise_of(self.options.seed), self.painter.reach
-        reading = self._grid(self.tile, Reach.rounded(reach.encoder))
+        whole = Tile(*(Span(0, end, 0, end, True) for end in self.end))
+        if math.prod(self.end) <= SAMPLE and max(self.end) <= self.tile and self.shares is None:
+            self._put(self._measured(folded, [whole], noise), whole)
+            self.steps = 1
+            yield Iterate(1, 1, (self.height, self.width), {}, self._preview())
+            return
+        windows = [whole] if math.prod(self.end) <= SAMPLE else spread_windows(*self.end)
         blocks = self._grid(max(BLOCK, self.tile), Reach.rounded(reach.trunk) + self.overlap)
         painting = [(block, tile) for block in blocks for tile in self._inside(block)]
-        whole = len(reading) == 1
-        step, total = 0, len(painting) + (0 if whole else len(reading))
-
-        sums, deep, features = Sums(), self._deep(), list[Tensor]()
-        for tile in reading:
-            features = self._read(folded, tile, sums, deep)
-            if not whole:
-                features, step = [], step + 1
-                yield Iterate(step, total, (self.height, self.width), {}, self._preview())
-        folded.normalise([(m.to(self.painter.device), d.to(self.painter.device)) for m, d in sums.statistics()])
+        step, total = 1, len(painting) + 1
+        self._measured(folded, windows, noise)
+        yield Iterate(step, total, (self.height, self.width), {}, self._preview())
         at, h = None, torch.empty(0)
         for block, tile in painting:
             if block is not at:
-                at, h = block, self._trunk(folded, block, deep, noise)
-            self._paint(folded, tile, block, h, noise, features)
+                at, h = block, self._lay_out(folded, block, noise)
+            self._put(self._rise(folded, tile, block, h, noise), tile)
             step += 1
             self.steps = int(step == total)
             yield Iterate(step, total, (self.height, self.width), {}, self._preview())
@@ -152,29 +154,21 @@ class OnePass:
         return Encoded(found.code, mean, covariance)
 
     @torch.inference_mode()
-    def _read(self, folded: Folded, tile: Tile, sums: "Sums", deep: Tensor | None) -> list[Tensor]:
-        """Add a tile's features to the sums, keep the deepest; returns those of the crop."""
+    def _measured(self, folded: Folded, windows: Sequence[Tile], noise: Noise) -> Tensor:
+        """Windows of one size painted, for their statistics."""
         with self.cast:
-            features = folded.encode(self._crop(self.content, tile))
-        sums.add([_core(f, tile, stride) for f, stride in zip(features, STRIDES, strict=True)])
-        if deep is not None:
-            y, x = (slice(s.start // STRIDE, s.stop // STRIDE) for s in tile)
-            deep[:, :, y, x] = _core(features[-1], tile, STRIDE)
-        return features
+            crops = torch.cat([self._crop(self.content, w) for w in windows])
+            maps = [torch.cat(parts) for parts in zip(*(self._noise(noise, w) for w in windows), strict=True)]
+            return folded.measure(crops, maps)
 
     @torch.inference_mode()
-    def _trunk(self, folded: Folded, block: Tile, deep: Tensor | None, noise: Noise) -> Tensor:
+    def _lay_out(self, folded: Folded, block: Tile, noise: Noise) -> Tensor:
         """The deep part of a block's crop."""
         with self.cast:
-            if deep is not None:
-                y, x = (slice(s.low // STRIDE, s.high // STRIDE) for s in block)
-                found = deep[:, :, y, x]
-            else:
-                found = self._deep_of(folded, block)
             regions = self._regions(block, STRIDES[-1:])
-            return folded.trunk(found, self._noise(noise, block)[-1], regions[-1])
+            return folded.lay_out(self._deepest(folded, block), self._noise(noise, block)[-1], regions[-1])
 
-    def _deep_of(self, folded: Folded, block: Tile) -> Tensor:
+    def _deepest(self, folded: Folded, block: Tile) -> Tensor:
         """The deepest features of a block's crop, tile by tile."""
         found = None
         halo = Reach.rounded(self.painter.reach.encoder)
@@ -192,30 +186,21 @@ class OnePass:
         return found
 
     @torch.inference_mode()
-    def _paint(
-        self, folded: Folded, tile: Tile, block: Tile, h: Tensor, noise: Noise, features: Sequence[Tensor]
-    ) -> None:
-        """Paint a tile into the result; `features` of its crop where they are there already."""
+    def _rise(self, folded: Folded, tile: Tile, block: Tile, h: Tensor, noise: Noise) -> Tensor:
+        """A tile's crop, painted."""
         y, x = (slice((t.low - b.low) // STRIDE, (t.high - b.low) // STRIDE) for t, b in zip(tile, block, strict=True))
         with self.cast:
             crop = self._crop(self.content, tile)
-            found = features or folded.encode(crop, len(STRIDES) - 1)
-            painted = folded.rise(
-                crop, found[:3], h[:, :, y, x], self._noise(noise, tile), self._regions(tile, STRIDES)
-            )
+            features = folded.encode(crop, len(STRIDES) - 1)
+            return folded.rise(crop, features, h[:, :, y, x], self._noise(noise, tile), self._regions(tile, STRIDES))
+
+    def _put(self, painted: Tensor, tile: Tile) -> None:
+        """A painted crop's core into the result."""
         core = _core(painted, tile, 1)[:, :, : self.height - tile.y.start, : self.width - tile.x.start]
         if not bool(core.isfinite().all()):
             raise InputError(f"{self.painter.name}: the network's result is not a number")
         rows, columns = (slice(s.start, s.start + side) for s, side in zip(tile, core.shape[2:], strict=True))
         self.finish.put(self.pixels, core, rows, columns)
-
-    def _deep(self) -> Tensor | None:
-        """Room for the deepest features of the whole picture, where it is not too large."""
-        if math.prod(self.end) > KEPT_DEEP:
-            return None
-        with torch.inference_mode():
-            height, width = (side // STRIDE for side in self.end)
-            return torch.empty(1, self.painter.channels[-1], height, width, device=self.painter.device)
 
     def _crop(self, x: Tensor, tile: Tile) -> Tensor:
         """A tile's crop on the network's device; beyond the picture its border is repeated."""
@@ -257,32 +242,6 @@ class OnePass:
         return torch.from_numpy(floats(self.pixels[::k, ::k])).permute(2, 0, 1)[None]
 
 
-class Sums:
-    """Mean and deviation of features over tiles, in float64 (Chan, Golub & LeVeque 1983, equation 2.1)."""
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[float, Tensor, Tensor]] = []
-
-    def add(self, features: Sequence[Tensor]) -> None:
-        """One tile's features, 1 x C x h x w each."""
-        for level, f in enumerate(features):
-            f, count = f.float(), f.shape[2] * f.shape[3]
-            mean = f.mean((2, 3), keepdim=True)
-            apart = torch.linalg.vector_norm(f - mean, dim=(2, 3), keepdim=True).cpu().double().square()
-            mean = mean.cpu().double()
-            if level == len(self.parts):
-                self.parts.append((count, mean, apart))
-                continue
-            before, old, gaps = self.parts[level]
-            both, step = before + count, mean - old
-            gaps = gaps + apart + step.square() * (before * count / both)
-            self.parts[level] = (both, old + step * (count / both), gaps)
-
-    def statistics(self) -> Statistics:
-        """As `mean_deviation` of the whole picture's features."""
-        return [(mean.float(), (gaps / count + FLOOR).sqrt().float()) for count, mean, gaps in self.parts]
-
-
 @lru_cache(maxsize=4)
 def noise_of(seed: int) -> Noise:
     """Noise of deviation one for every stride: pure functions of the seed and the place."""
@@ -296,6 +255,25 @@ def cut(start: int, stop: int, largest: int, halo: int, end: int) -> list[Span]:
     size = Reach.rounded(-(-(stop - start) // count))
     cores = [(a, min(a + size, stop)) for a in range(start, stop, size)]
     return [Span(a, b, max(0, a - halo), min(end, b + halo), b == end) for a, b in cores]
+
+
+def spread_windows(height: int, width: int) -> list[Tile]:
+    """Equal windows, SAMPLE pixels together at most, evenly spread over a larger picture of whole cells."""
+    h, w = min(WINDOW, height), min(WINDOW, width)
+    count = max(1, SAMPLE // (h * w))
+    down = min(max(1, round(math.sqrt(count * height / width))), count, -(-height // h))
+    across = min(count // down, -(-width // w))
+    rows, columns = (
+        [_span(i, n, size, side) for i in range(n)] for n, size, side in ((down, h, height), (across, w, width))
+    )
+    return [Tile(y, x) for y in rows for x in columns]
+
+
+def _span(index: int, count: int, size: int, side: int) -> Span:
+    """The window `index` of `count` along a side."""
+    free = side - size
+    low = (free // 2 if count == 1 else free * index // (count - 1)) // STRIDE * STRIDE
+    return Span(low, low + size, low, low + size, low + size == side)
 
 
 def _core(x: Tensor, tile: Tile, stride: int) -> Tensor:

@@ -1,11 +1,9 @@
 """The trained one-pass network as the verb uses it: loaded once, styles encoded once, kernels folded a picture.
 
-`Folded` is `Generator.encode` and `Generator.decode` again, for speed: whatever a picture's code and statistics fix is
-multiplied into the kernels, activations are changed in place, and the deep part is apart from the rest, so that tiles
-need only the rest's small halo. Its plain twin, which it is tested against, is in `sfumato.models.onepass`.
+`Folded` is `Generator` again, for speed: whatever a picture's code and statistics fix is multiplied into the kernels,
+and activations are changed in place. Its plain twin, which it is tested against, is in `sfumato.models.onepass`.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,10 +12,16 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.errors import InputError
-from sfumato.layers.modulated import Conv, ModulatedConv, double, replicate_conv
+from sfumato.layers.modulated import (
+    AdaptiveConv,
+    Conv,
+    channel_statistics,
+    double,
+    replicate_conv,
+)
 from sfumato.models.onepass import STRIDE, STRIDES, Colors, Config, Generator, Residual, StyleEncoder
 from sfumato.models.onepass import Style as Encoded
 from sfumato.picture.resize import fit_short_side, resize
@@ -28,9 +32,6 @@ KEPT = 64
 """Encoded styles that are kept."""
 MAPS, MAPS_OF_REGIONS, DEEP_MAPS = 5, 10, 5
 """Peak of painting, in copies of all the encoder's features (bench/onepass.py)."""
-
-Statistics = Sequence[tuple[Tensor, Tensor]]
-"""Mean and deviation, 1 x C x 1 x 1 each, of the features at every stride over the whole picture."""
 
 
 def load_painter(source: str, device: torch.device) -> "Painter":
@@ -71,10 +72,9 @@ class Painter:
         maps = MAPS if parts == 1 else MAPS_OF_REGIONS
         return 4 * sum(c / stride**2 for c, stride in zip(self.channels, STRIDES, strict=True)) * maps + 64 * parts
 
-    def deep_bytes(self, pixels: int, block: int, kept: int) -> int:
-        """What the deep part takes for a picture of so many pixels, `block` at a time, `kept` whole up to there."""
-        cell = 4 * self.channels[-1]
-        return cell * ((pixels if pixels <= kept else 0) + DEEP_MAPS * min(pixels, block)) // STRIDE**2
+    def deep_bytes(self, pixels: int) -> int:
+        """What the deep part takes for a block of so many pixels."""
+        return 4 * self.channels[-1] * DEEP_MAPS * pixels // STRIDE**2
 
     @torch.inference_mode()
     def encode(self, picture: Tensor, mask: Tensor | None, side: int, key: str | None = None) -> Encoded:
@@ -120,16 +120,18 @@ class Reach:
         return -(-pixels // STRIDE) * STRIDE
 
 
-def _kernels(block: torch.nn.Module) -> int:
+def _kernels(block: nn.Module) -> int:
     """Positions that a block's convolutions see, all together."""
-    return sum(m.weight.shape[-1] // 2 for m in block.modules() if isinstance(m, ModulatedConv))
+    return sum(m.weight.shape[-1] // 2 for m in block.modules() if isinstance(m, AdaptiveConv))
 
 
 class Kernel(NamedTuple):
-    """A convolution with everything folded in."""
+    """A layer with everything folded in, for one code."""
 
     weight: Tensor
     bias: Tensor
+    noise: Tensor
+    """What noise is multiplied with."""
 
 
 class Folded:
@@ -140,38 +142,54 @@ class Folded:
         self.single = code.shape[1] == 1
         self.entry = [
             # leaky(y) * 1.4 = leaky(1.4 * y)
-            (Kernel(conv.weight * 1.4, conv.bias * 1.4), conv.stride)
+            (conv.weight * 1.4, conv.bias * 1.4, conv.stride)
             for conv in generator.encoder
             if isinstance(conv, Conv)
         ]
-        layers = [m for m in generator.modules() if isinstance(m, ModulatedConv)]
-        self.kernels = {m: folded(m, code[:, 0]) for m in layers} if self.single else {}
-        self.statistics: Statistics = ()
+        self.kernels: dict[nn.Module, Kernel] = {}
+        self.statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     @torch.inference_mode()
-    def normalise(self, statistics: Statistics) -> None:
-        """Take the whole picture's statistics of the features, before anything is painted."""
-        self.statistics = statistics
+    def measure(self, x: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """Take the statistics for all that follows from equally large parts of the picture, N x 3 x h x w.
+
+        Every style has its own, of the parts painted in it alone: far from the others a region is what the picture
+        would be without them. Returns the parts painted (in the last style).
+        """
         if self.single:
-            for layer, (mean, deviation) in zip(self.net.skip, reversed(statistics[:-1]), strict=True):
-                assert isinstance(layer, ModulatedConv)
-                weight, bias = folded(layer, self.code[:, 0])
-                weight = weight / deviation
-                self.kernels[layer] = Kernel(weight, bias - (weight * mean).sum((1, 2, 3)))
+            features = self.encode(x)
+            return self.rise(x, features, self.lay_out(features[-1], noise[-1], None), noise, [None] * len(noise))
+        each = []
+        for k in range(self.code.shape[1]):
+            colors = self.colors._replace(matrix=self.colors.matrix[:, k], offset=self.colors.offset[:, k])
+            each.append(Folded(self.net, colors, self.code[:, k : k + 1]))
+            painted = each[-1].measure(x, noise)
+        for layer in each[0].statistics:
+            means, deviations = zip(*(one.statistics[layer] for one in each), strict=True)
+            self.statistics[layer] = (torch.cat(means, 1), torch.cat(deviations, 1))
+        return painted
+
+    def _statistics(self, layer: nn.Module, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, C each, of what `layer` makes: those kept, or of `y`, kept from now on."""
+        if layer not in self.statistics:
+            mean, deviation = channel_statistics(y)
+            self.statistics[layer] = (mean[None, None], deviation[None, None])
+        mean, deviation = self.statistics[layer]
+        return mean[0, 0], deviation[0, 0]
 
     def encode(self, x: Tensor, levels: int = 4) -> list[Tensor]:
         """`Generator.encode` down to the first `levels` strides."""
         x = (x - self.colors.mean[..., None]) * self.colors.scale[..., None]
         found = []
-        for (weight, bias), stride in self.entry[:levels]:
+        for weight, bias, stride in self.entry[:levels]:
             x = F.leaky_relu_(replicate_conv(x, weight, bias, stride), 0.2)
             found.append(x)
         return found
 
-    def trunk(self, deepest: Tensor, noise: Tensor | None, regions: Tensor | None) -> Tensor:
-        """The deep part, at stride 8; `deepest` are the encoder's features there."""
-        mean, deviation = self.statistics[-1]
-        h = (deepest - mean) / deviation
+    def lay_out(self, deepest: Tensor, noise: Tensor | None, regions: Tensor | None) -> Tensor:
+        """The deep part of `Generator.decode`, at stride 8: where strokes go."""
+        mean, deviation = self._statistics(self.net.encoder, deepest)
+        h = (deepest - mean[:, None, None]) / deviation[:, None, None]
         for block in self.net.trunk:
             h = self._block(block, h, regions, noise)
         return h
@@ -184,41 +202,45 @@ class Folded:
         noise: Sequence[Tensor | None],
         regions: Sequence[Tensor | None],
     ) -> Tensor:
-        """From the trunk's `h` up to pixels, with the `features` at strides 1, 2, 4; all of one crop `x`."""
+        """The rest of `Generator.decode` of a crop `x`, with its features at strides 1, 2, 4."""
         for i, level in enumerate((2, 1, 0)):
             h = double(self._conv(self.net.up[i], h, regions[level + 1], None, leaky=True))
-            f = features[level]
-            if not self.single:
-                mean, deviation = self.statistics[level]
-                f = (f - mean) / deviation
-            h += self._conv(self.net.skip[i], f, regions[level], None)
+            if level > 0:
+                h += self._conv(self.net.skip[i], features[level], regions[level], None)
             h = self._block(self.net.block[i], h, regions[level], noise[level])
         paint = self.net.paint
         painted = replicate_conv(F.leaky_relu_(h, 0.2), paint.weight, paint.bias)
         return painted.add_(self.net.canvas(x, self.colors, regions[-1]))
 
-    def _block(self, block: torch.nn.Module, x: Tensor, regions: Tensor | None, noise: Tensor | None) -> Tensor:
+    def _block(self, block: nn.Module, x: Tensor, regions: Tensor | None, noise: Tensor | None) -> Tensor:
         if not isinstance(block, Residual):
             return self._conv(block, x, regions, noise)
         y = self._conv(block.first, x, regions, noise, leaky=True)
         return self._conv(block.second, y, regions, None).add_(x)
 
     def _conv(
-        self, layer: torch.nn.Module, x: Tensor, regions: Tensor | None, noise: Tensor | None, *, leaky: bool = False
+        self, layer: nn.Module, x: Tensor, regions: Tensor | None, noise: Tensor | None, *, leaky: bool = False
     ) -> Tensor:
-        assert isinstance(layer, ModulatedConv)
-        if self.single:
-            y = replicate_conv(x, *self.kernels[layer])
-            if noise is not None:
-                y.addcmul_(noise, layer.strength[:, None, None])
+        assert isinstance(layer, AdaptiveConv)
+        if not self.single:
+            y: Tensor = layer(x, self.code, regions, noise, self.statistics)
+            return F.leaky_relu_(y, 0.2) if leaky else y
+        if layer in self.kernels:
+            kernel = self.kernels[layer]
+            y = replicate_conv(x, kernel.weight, kernel.bias)
         else:
-            y = layer(x, self.code, regions, noise)
+            y = replicate_conv(x, layer.weight)
+            factor, kernel = folded(layer, self.code[:, 0], *self._statistics(layer, y))
+            self.kernels[layer] = kernel
+            y.mul_(factor[:, None, None]).add_(kernel.bias[:, None, None])
+        if noise is not None:
+            y.addcmul_(noise, kernel.noise[:, None, None])
         return F.leaky_relu_(y, 0.2) if leaky else y
 
 
-def folded(layer: ModulatedConv, code: Tensor) -> Kernel:
-    """A modulated convolution for one code, 1 x D: scale, norm and gain in the kernel, the shift as its bias."""
-    (scale,) = layer.scale(code)
-    energy = layer.weight.square().sum((2, 3))
-    norm = (energy @ scale.square() + 1e-6).rsqrt() * layer.gain * math.sqrt(2.0)
-    return Kernel(layer.weight * scale[:, None, None] * norm[:, None, None, None], layer.shift(code)[0])
+def folded(layer: AdaptiveConv, code: Tensor, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Kernel]:
+    """What the plain convolution's channels are multiplied with, and all of it, for one code 1 x D."""
+    scale = layer.scale(code)[0]
+    factor = scale / deviation
+    bias = layer.shift(code)[0] - factor * mean
+    return factor, Kernel(layer.weight * factor[:, None, None, None], bias, scale * layer.strength)
