@@ -41,6 +41,18 @@ def test_weights_are_kept_at_deviation_one_and_scaled_in_use() -> None:
     torch.testing.assert_close(linear(row), row @ linear.weight.T * 0.01 / math.sqrt(200) + 0.01)
 
 
+def test_a_gain_multiplies_the_output_bias_included() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        conv, linear = EqualConv(3, 4, 3, stride=2, padding=0), EqualLinear(5, 4, bias=2, rate=0.1)
+        conv.bias = torch.nn.Parameter(torch.randn(4))
+    x, row = torch.rand(2, 3, 7, 7), torch.rand(2, 5)
+    torch.testing.assert_close(conv(x, 1.7), 1.7 * conv(x))
+    assert conv(x).shape == (2, 4, 3, 3)
+    torch.testing.assert_close(linear(row, 1.7), 1.7 * linear(row))
+    assert EqualConv(3, 4, bias=False)(x, 2.0).shape == (2, 4, 7, 7)
+
+
 @pytest.mark.parametrize("rate", [1.0, 0.01])
 def test_adam_moves_wide_and_narrow_layers_alike(rate: float) -> None:
     """One step changes the effective weights, relative to their size, by learning rate times `rate`."""

@@ -25,8 +25,9 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.full((outputs,), float(bias)))
         self.scale, self.rate = gain * rate / math.sqrt(inputs), rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """The layer's outputs times `gain`, which is free, being in the weights."""
+        return F.linear(x, self.weight * (self.scale * gain), self.bias * (self.rate * gain))
 
 
 class EqualConv(nn.Module):
@@ -52,8 +53,10 @@ class EqualConv(nn.Module):
         self.scale, self.stride = gain / math.sqrt(inputs * kernel**2), stride
         self.padding = kernel // 2 if padding is None else padding
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """The layer's outputs times `gain`, which is free, being in the weights."""
+        bias = None if self.bias is None else self.bias * gain
+        return F.conv2d(x, self.weight * (self.scale * gain), bias, self.stride, self.padding)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import threading
 from typing import TYPE_CHECKING
 
 from sfumato.errors import InputError, unknown
@@ -46,3 +47,19 @@ def indices(pictures: "Pictures", classes: tuple[str, ...], column: str = "") ->
         if label not in at:
             raise unknown(f"class of {name}", label, classes)
     return [at[label] for label in labels]
+
+
+class Numbers:
+    """The number of any picture's class, its data's labels read once; threads may share it."""
+
+    def __init__(self, classes: tuple[str, ...], column: str = "") -> None:
+        self.classes, self.column = classes, column
+        self._found: dict[int, list[int]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, pictures: "Pictures", index: int) -> int:
+        """Raises `InputError` for a label that is not among the classes."""
+        with self._lock:
+            if id(pictures) not in self._found:
+                self._found[id(pictures)] = indices(pictures, self.classes, self.column)
+            return self._found[id(pictures)][index]

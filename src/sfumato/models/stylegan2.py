@@ -1,0 +1,328 @@
+"""StyleGAN2 with adaptive augmentation: codes steer every layer, and small sets are not learnt by heart.
+
+Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (CVPR), and "Training Generative
+Adversarial Networks with Limited Data" (NeurIPS); style mixing and truncation are those of Karras et al. 2019. The
+networks are in `stylegan2_networks`.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping as Table
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sfumato.errors import InputError, unknown
+from sfumato.losses.adversarial import bce_discriminator, bce_generator, r1_penalty
+from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
+from sfumato.metrics.sliced_wasserstein import sliced_wasserstein
+from sfumato.models.sampler import Code, config_from, normal, sheet, uniform
+from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
+from sfumato.train import ada, augment
+from sfumato.train.data import Pictures, crop
+from sfumato.train.labels import Numbers, classes_of, indices
+from sfumato.train.run import Run
+from sfumato.weights.files import load_model
+
+SHOWN = 32
+"""Pictures on a preview."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes and weights; the defaults are those of the authors' `auto` settings at 128 pixels."""
+
+    resolution: int = 128
+    """Short side in pixels: that of `start`, doubled several times."""
+    start: tuple[int, int] = (4, 4)
+    """Height and width of the learnt constant; 4 x 6 makes oblong pictures, 2 to 3."""
+    code: int = 512
+    """Numbers of z and of w."""
+    mapping_layers: int = 2
+    """Layers from z to w; 8 in the first paper."""
+    channel_base: int = 16384
+    """A layer at the size S has this over S channels (S = 4, 8, 16, ...) ..."""
+    channel_max: int = 512
+    """... but no more than this."""
+    mixing: float = 0.9
+    """Chance of a picture to have two codes, the second from a random layer on."""
+    r1: float | None = None
+    """Weight of the discriminator's gradient (gamma); left out it is 0.0002 times the pixels over the batch."""
+    r1_every: int = 16
+    """Steps from one use of it to the next, each as many times stronger."""
+    path_weight: float = 2.0
+    """Weight of the path lengths' distance from their mean; 0 leaves it out."""
+    path_every: int = 4
+    """Steps from one use of it to the next, each as many times stronger."""
+    augmentation: Literal["ada", "diff", "none"] = "ada"
+    """What the discriminator sees: adaptively augmented pictures, DiffAugment's, or the pictures themselves."""
+    augmentations: tuple[str, ...] = ("blit", "geometry", "color")
+    """Kinds of adaptive augmentation."""
+    ada_target: float = 0.6
+    """Mean sign of real pictures' scores that it holds."""
+    ada_pictures: float = 500_000
+    """Real pictures in which its probability can go from 0 to 1."""
+    conditional: bool = False
+    """Learn classes too: the pictures' sub-folders, or the column `label`."""
+    label: str = ""
+    """Column of labels.csv that names a picture's class."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes; read from the data."""
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    """Side of a crop relative to the largest that fits."""
+    flip: bool = True
+    """Mirror half of the pictures; not where left and right mean something."""
+    learning_rate: float = 0.0025
+    """Adam's step, for both sides."""
+
+    def doublings(self) -> int:
+        """How often `start` is doubled. Raises `InputError` where that does not give the resolution."""
+        short = min(self.start) if len(self.start) == 2 else 0
+        times = self.resolution // max(1, short)
+        if short < 2 or max(self.start) > 64 or times < 2 or short * times != self.resolution or times.bit_count() > 1:
+            can = ", ".join(str(short << k) for k in range(1, 9)) if short > 1 else "nothing"
+            start = " x ".join(map(str, self.start))
+            raise InputError(
+                f"stylegan2 cannot make {self.resolution} pixels from {start}; the short side can be {can}"
+            )
+        return times.bit_length() - 1
+
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return self.start[0] << self.doublings(), self.start[1] << self.doublings()
+
+    def width(self, level: int) -> int:
+        """Channels after so many doublings."""
+        return max(1, min(self.channel_max, self.channel_base // (4 << level)))
+
+    def codes(self) -> int:
+        """Layers that take a code of their own."""
+        return 2 * self.doublings() + 2
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "resolution": (8, 1024),
+    "code": (1, 4096),
+    "mapping_layers": (1, 32),
+    "channel_base": (16, 1 << 20),
+    "channel_max": (1, 4096),
+    "mixing": (0, 1),
+    "r1": (0, 1e6),
+    "r1_every": (1, 1024),
+    "path_weight": (0, 1e6),
+    "path_every": (1, 1024),
+    "ada_target": (-1, 1),
+    "ada_pictures": (1, 1e12),
+    "learning_rate": (1e-9, 1),
+}
+"""Smallest and largest value of a field."""
+
+
+class Method:
+    """Training: the non-saturating objective, lazy R1 and path length, adaptive augmentation."""
+
+    roles: ClassVar[tuple[str, ...]] = ("data",)
+    averaged: ClassVar[tuple[str, ...]] = ("mapping", "synthesis")
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.resolution = config, config.resolution
+        config.doublings()
+        for name in config.augmentations:
+            if name not in ada.CATEGORIES:
+                raise unknown("augmentation", name, ada.CATEGORIES)
+        self.numbers = Numbers(config.classes, config.label)
+
+    def fitted(self, data: Table[str, Pictures]) -> "Method":
+        """With the classes that the data have."""
+        c = self.config
+        if c.classes:
+            indices(data["data"], c.classes, c.label)
+        elif c.conditional or c.label:
+            return Method(dataclasses.replace(c, conditional=True, classes=classes_of(data["data"], c.label)))
+        return self
+
+    def networks(self) -> dict[str, nn.Module]:
+        c = self.config
+        mapping = Mapping(c.code, len(c.classes), c.code, c.mapping_layers)
+        return {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
+
+    def optimizers(self, networks: Table[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """Adam with its memory shortened for the lazy steps between the others (appendix B)."""
+        c = self.config
+
+        def adam(every: int, *names: str) -> torch.optim.Optimizer:
+            share = every / (every + 1)
+            weights = [p for name in names for p in networks[name].parameters()]
+            return torch.optim.Adam(weights, lr=c.learning_rate * share, betas=(0.0, 0.99**share), eps=1e-8)
+
+        return {
+            "generator": adam(c.path_every, "mapping", "synthesis"),
+            "discriminator": adam(c.r1_every, "discriminator"),
+        }
+
+    def sample(self, data: Table[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """A picture and, with classes, its class's number."""
+        c, pictures = self.config, data["data"]
+        index = pictures.draw(rng)
+        picture = crop(pictures[index], rng, size=c.size(), scale=c.crop_scale, flip=c.flip)
+        return (picture, torch.tensor(self.numbers(pictures, index))) if c.classes else (picture,)
+
+    def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The generator's turn, then the discriminator's; each is followed by its lazy regularisation."""
+        c, net = self.config, run.networks
+        real, label = batch[0], batch[1] if c.classes else None
+        judge = net["discriminator"]
+
+        made = net["synthesis"](self.codes(run, "generator", len(real), label))
+        losses = {"generator": bce_generator(judge(self.shown(run, "generator", made), label))}
+        run.minimize("generator", losses["generator"])
+        if c.path_weight and run.step % c.path_every == 0:
+            losses["path"] = self.path(run, max(1, len(real) // 2), label)
+
+        with torch.no_grad():
+            made = net["synthesis"](self.codes(run, "discriminator", len(real), label))
+        of_made = judge(self.shown(run, "made", made), label)
+        of_real = judge(self.shown(run, "real", real), label)
+        losses["discriminator"] = bce_discriminator(of_real, of_made)
+        run.minimize("discriminator", losses["discriminator"])
+        if run.step % c.r1_every == 0:
+            real = real.detach().requires_grad_()
+            losses["r1"] = r1_penalty(judge(self.shown(run, "r1", real), label), real)
+            gamma = c.r1 if c.r1 is not None else 0.0002 * real[0, 0].numel() / (len(real) * run.world)
+            if gamma:
+                run.minimize("discriminator", losses["r1"] * (gamma * c.r1_every))
+
+        if c.augmentation == "ada":
+            ada.adapt(run, of_real, target=c.ada_target, pictures=c.ada_pictures)
+            losses["ada_p"] = ada.ada_probability(run)
+        return losses | {"score_real": of_real.mean(), "score_made": of_made.mean()}
+
+    def codes(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
+        """N x layers x code; two codes share a picture with the chance `mixing`."""
+        c, layers = self.config, self.config.codes()
+        z = run.randn(f"z {purpose}", count, 2, c.code)
+        label = label if label is None else label[:count].repeat_interleave(2)
+        w = run.networks["mapping"](z.flatten(0, 1), label).view(count, 2, 1, c.code)
+        chance = run.rand(f"mixing {purpose}", count, 2)
+        crossing = torch.where(chance[:, 0] < c.mixing, 1 + (chance[:, 1] * (layers - 1)).long(), layers)
+        first = torch.arange(layers, device=w.device) < crossing[:, None]
+        return torch.where(first[:, :, None], w[:, 0], w[:, 1])
+
+    def shown(self, run: Run, purpose: str, pictures: Tensor) -> Tensor:
+        """Pictures as the discriminator sees them."""
+        c = self.config
+        if c.augmentation == "none":
+            return pictures
+        kinds = augment.CHANCES if c.augmentation == "diff" else ada.CHANCES
+        chance = run.rand(f"augment {purpose}", len(pictures), kinds)
+        if c.augmentation == "diff":
+            return augment.diff_augment(pictures, chance)
+        return ada.ada_augment(pictures, chance, ada.ada_probability(run), c.augmentations)
+
+    def path(self, run: Run, count: int, label: Tensor | None) -> Tensor:
+        """The lazy path length step, on half the batch."""
+        c = self.config
+        ws = self.codes(run, "path", count, label)
+        made = run.networks["synthesis"](ws)
+        lengths = path_lengths(made, ws, torch.randn_like(made))
+        newest = lengths.detach().mean()
+        if run.world > 1:
+            newest = torch.tensor(run.mean({"length": newest})["length"], device=newest.device)
+        mean = torch.lerp(run.state.get("path_mean", torch.zeros_like(newest)), newest, DECAY)
+        run.state["path_mean"] = mean
+        penalty = path_length_penalty(lengths, mean)
+        run.minimize("generator", penalty * (c.path_weight * c.path_every))
+        return penalty
+
+    def drawn(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
+        """Pictures of the averaged networks, in [0, 1]."""
+        w = run.ema["mapping"](run.randn(purpose, count, self.config.code), label)
+        made: Tensor = run.ema["synthesis"](w[:, None].expand(-1, self.config.codes(), -1), "fixed")
+        return made.clamp(0, 1)
+
+    @torch.no_grad()
+    def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:
+        """The same codes every time; with classes one a row, as far as they fit."""
+        classes, label = len(self.config.classes), None
+        columns = 8
+        if classes:
+            label = torch.arange(min(classes, 8), device=batch[0].device).repeat_interleave(columns)
+        count = SHOWN if label is None else len(label)
+        return sheet(self.drawn(run, "preview", count, label), columns)
+
+    @torch.no_grad()
+    def evaluate(self, run: Run, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
+        """Sliced Wasserstein distances to held-out pictures, of all scales (their mean is the score)."""
+        real = torch.cat([b[0] for b in batches]).cpu()
+        labels = [b[1] if self.config.classes else None for b in batches]
+        counts = [len(b[0]) for b in batches]
+        made = torch.cat(
+            [self.drawn(run, f"judged {i}", n, y).cpu() for i, (n, y) in enumerate(zip(counts, labels, strict=True))]
+        )
+        distances = sliced_wasserstein(made, real)
+        return {"score": sum(distances.values()) / len(distances), **{f"swd {k}": v for k, v in distances.items()}}
+
+    def short(self, steps: int, batch: int) -> str | None:
+        """Why so few steps will not do, in one sentence."""
+        seen = steps * batch
+        if seen >= 200_000:
+            return None
+        return (
+            f"{seen:,} pictures are few for stylegan2: shapes come after some 200,000, detail after a million or more"
+        )
+
+
+@dataclass
+class Sampler:
+    """A trained generator at work; latents are w, one a layer: N x layers x code."""
+
+    config: Config
+    mapping: Mapping
+    synthesis: Synthesis
+    device: torch.device
+    codes: tuple[Code, ...] = ()
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
+        """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
+        model = load_model(source, "stylegan2")
+        config = config_from(Config, model.config)
+        networks = {k: n for k, n in Method(config).networks().items() if k in Method.averaged}
+        model.fill(networks)
+        mapping, synthesis = (networks[k].to(device).eval().requires_grad_(False) for k in Method.averaged)
+        return cls(config, cast(Mapping, mapping), cast(Synthesis, synthesis), torch.device(device))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.config.size()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.config.classes
+
+    def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:
+        """Codes pulled towards their mean: `truncation` 1 leaves them, 0 gives the mean picture (2019, appendix B)."""
+        count = len(self.classes)
+        numbers = None
+        if count:
+            own = (uniform(seeds, purpose="label") * count).long()
+            numbers = (own if label is None else torch.full_like(own, label)).to(self.device)
+        w = self.mapping(normal(seeds, self.config.code).to(self.device), numbers)
+        w = torch.lerp(cast(Tensor, self.mapping.w_avg), w, truncation)
+        return w[:, None].expand(-1, self.config.codes(), -1).cpu()
+
+    def blend(self, first: Tensor, last: Tensor, share: float) -> Tensor:
+        """A straight line, which is what w is for."""
+        return torch.lerp(first, last, share)
+
+    def turn(self, latents: Tensor, code: str, value: float) -> Tensor:  # noqa: ARG002
+        raise InputError(f"stylegan2 has no code {code!r}")
+
+    def paint(self, latents: Tensor) -> Tensor:
+        """With the noise that the weights hold, so that no picture depends on the others."""
+        made: Tensor = self.synthesis(latents.to(self.device), "fixed")
+        return made.clamp(0, 1).cpu()
