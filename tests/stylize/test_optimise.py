@@ -162,6 +162,26 @@ def test_the_loss_falls_and_the_best_picture_is_the_one_kept(optimizer: str) -> 
     assert torch.equal(best.preview, work.best)
 
 
+def test_a_light_network_takes_over_at_large_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As two runs: the small scales by the one, then from there, with no curvature of the past, by the other."""
+    monkeypatch.setattr(optimise, "LIGHT_FROM", 40)
+    plain, light = run(schedule=(6, 6)), narrow(dtype=torch.float32, width=3)
+    mixed = Optimisation(plain.network, plain.content, plain.styles, None, plain.options, 64 * GIB, light)
+    seen = list(mixed)
+    small = run(schedule=(6, 0))
+    for a, b in zip(seen, small, strict=False):
+        assert torch.equal(a.preview, b.preview)
+    only = Optimisation(
+        light, plain.content, plain.styles, None, StylizeOptions.of(min_size=40, schedule=(6,)), 64 * GIB
+    )
+    only.start = small.picture()
+    for a, b in zip(seen[6:], only, strict=True):
+        assert a.losses == pytest.approx(b.losses, rel=1e-4)
+    assert len(mixed.weights()) == 1  # both are called narrow here
+    assert mixed._network(mixed.scales[0]) is plain.network
+    assert mixed._network(mixed.scales[1]) is light
+
+
 @pytest.mark.parametrize("statistics", ["gram", "mean_std", "w2"])
 def test_every_statistic_is_optimised(statistics: str) -> None:
     losses = [i.losses["style"] for i in run(statistics=statistics, schedule=(15,), min_size=512)]

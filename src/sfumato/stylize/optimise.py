@@ -22,6 +22,8 @@ from sfumato.stylize.minimisers import LBFGS, Adam
 from sfumato.stylize.objective import Objective, Terms, picture_moments
 from sfumato.stylize.options import StylizeOptions, parse_seconds
 
+LIGHT_FROM = 384
+"""Short side from which a light network takes over, where there is one."""
 FEWEST = 5
 """Steps at any scale: fewer leave the detail it adds unpainted."""
 
@@ -90,6 +92,7 @@ class Optimisation:
 
     `content` 1 x 3 x H x W in [0, 1], `masks` 1 x K x H x W or None, all on the device of the network. With K > 1 every
     style has a mask of its own, in their order. A picture set as `start` takes the place of the options' `init`.
+    `light` is a network of VGG-19's layers that takes its place where the short side is LIGHT_FROM pixels or more.
     """
 
     def __init__(
@@ -100,8 +103,9 @@ class Optimisation:
         masks: Tensor | None,
         options: StylizeOptions,
         limit: int,
+        light: FeatureNetwork | None = None,
     ) -> None:
-        self.network, self.options, self.limit = network, options, limit
+        self.network, self.light, self.options, self.limit = network, light, options, limit
         self.content, self.styles, self.masks = content, styles, masks
         self.scales = pyramid(content.shape[2], content.shape[3], options)
         self.made: list[int] = []
@@ -112,7 +116,7 @@ class Optimisation:
     def __iter__(self) -> Iterator[Iterate]:
         options = self.options
         budget = Budget(None if options.time_budget is None else parse_seconds(options.time_budget))
-        minimiser, x = self._minimiser(), None
+        minimiser, x, network = self._minimiser(), None, self.network
         for level, scale in enumerate(self.scales):
             if scale.steps == 0:  # a record of work that ended here
                 return
@@ -122,6 +126,8 @@ class Optimisation:
             objective = self._objective(content, keep, scale)
             if x is None:
                 x = self._start(content)
+            elif self._network(scale) is not network:  # curvature of another objective
+                x, minimiser = self._enlarged(x, content), self._minimiser()
             else:
                 growth = scale.height * scale.width / (x.shape[2] * x.shape[3])
                 x = self._enlarged(x, content)
@@ -130,7 +136,7 @@ class Optimisation:
                     growth,
                     pairs_kept(options, scale.height * scale.width),
                 )
-            project = _within(content, keep)
+            network, project = self._network(scale), _within(content, keep)
             x = project(x)
             yield from self._descend(objective, minimiser, x, project, scale, level, budget)
             x = self.best
@@ -156,7 +162,10 @@ class Optimisation:
         return {"tile": self.tile, "schedule": schedule, "time_budget": None}
 
     def weights(self) -> dict[str, str]:
-        return {self.network.name: self.network.sha256}
+        return {n.name: n.sha256 for n in dict.fromkeys(self._network(scale) for scale in self.scales)}
+
+    def _network(self, scale: Scale) -> FeatureNetwork:
+        return self.light if self.light and min(scale.height, scale.width) >= LIGHT_FROM else self.network
 
     def _enlarged(self, x: Tensor, content: Tensor) -> Tensor:
         """`x` at the content's size, with the content's own fine detail, which strokes then grow around."""
@@ -218,21 +227,21 @@ class Optimisation:
         return tile_for(largest.height, largest.width, pictures, halo, self.limit)
 
     def _objective(self, content: Tensor, keep: Tensor | None, scale: Scale) -> Objective:
-        terms = terms_of(self.options)
+        terms, network = terms_of(self.options), self._network(scale)
         wanted = []
         for style in self.styles:
             side = max(16, round(min(scale.height, scale.width) * self.options.style_scale))
             size = fit_short_side(style.picture.shape[2], style.picture.shape[3], side)
             regions = None if style.mask is None else resize(style.mask, *size)[0]
             wanted.append(
-                picture_moments(self.network, terms.style_layers, resize(style.picture, *size), regions, self.tile)
+                picture_moments(network, terms.style_layers, resize(style.picture, *size), regions, self.tile)
             )
         shares = content.new_tensor([[s.share] for s in self.styles])
         regions = None if keep is None else keep[0]
         if regions is not None and len(regions) > 1:
             shares = torch.eye(len(regions)).to(content)
         return Objective(
-            self.network,
+            network,
             terms,
             content,
             wanted,

@@ -28,6 +28,9 @@ from sfumato.stylize.options import StylizeOptions, refuse_foreign
 if TYPE_CHECKING:
     from PIL import Image
 
+MIXED = ("vgg19", "vgg-lite")
+"""For small and for large scales."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stylized:
@@ -172,14 +175,15 @@ class Stylizing:
         return Refined(first, second)
 
     def _optimisation(self, device: torch.device, limit: int, options: StylizeOptions) -> Optimisation:
-        network = load_features(options.features, pooling=options.pooling, padding=options.padding)
-        network = network.to(device, choose_precision(options.precision, device))
+        names = MIXED if options.features == "mixed" else (options.features,)
+        found = [load_features(name, pooling=options.pooling, padding=options.padding) for name in names]
+        network, *light = (f.to(device, choose_precision(options.precision, device)) for f in found)
         parts = [
             replace(p, picture=p.picture.to(device), mask=None if p.mask is None else p.mask.to(device))
             for p in self.parts
         ]
         masks = None if self.masks is None else self.masks.to(device)
-        return Optimisation(network, self.content.to(device), parts, masks, options, limit)
+        return Optimisation(network, self.content.to(device), parts, masks, options, limit, *light)
 
     def _compare_weights(self, record: Mapping[str, Any], like: str | Path) -> None:
         """Say where a record was made with other weights than the ones of the same name here."""
