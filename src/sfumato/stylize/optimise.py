@@ -17,7 +17,7 @@ from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
 from sfumato.picture.resize import fit_short_side, resize, resize_signed
 from sfumato.stylize.iterate import DivergedError, Iterate, Style
-from sfumato.stylize.memory import tile_for
+from sfumato.stylize.memory import release, tile_for
 from sfumato.stylize.minimisers import LBFGS, Adam
 from sfumato.stylize.objective import Objective, Terms, picture_moments
 from sfumato.stylize.options import StylizeOptions, parse_seconds
@@ -123,7 +123,10 @@ class Optimisation:
             size = (scale.height, scale.width)
             content = resize(self.content, *size)
             keep = None if self.masks is None else resize(self.masks, *size)
+            tidy = release if max(size) > self.tile else _nothing
+            tidy()
             objective = self._objective(content, keep, scale)
+            tidy()
             if x is None:
                 x = self._start(content)
             elif self._network(scale) is not network:  # curvature of another objective
@@ -138,7 +141,8 @@ class Optimisation:
                 )
             network, project = self._network(scale), _within(content, keep)
             x = project(x)
-            yield from self._descend(objective, minimiser, x, project, scale, level, budget)
+            tidy()
+            yield from self._descend(objective, minimiser, x, project, scale, level, budget, tidy)
             x = self.best
             if budget.over():
                 return
@@ -184,6 +188,7 @@ class Optimisation:
         scale: Scale,
         level: int,
         budget: Budget,
+        tidy: Callable[[], None],
     ) -> Iterator[Iterate]:
         lowest, mean, steps, started = math.inf, None, scale.steps, time.monotonic()
         self.made.append(0)
@@ -191,6 +196,7 @@ class Optimisation:
         later = sum(s.steps for s in self.scales[level + 1 :])
         while self.made[level] < steps:
             result = objective.evaluate(x)
+            tidy()
             if not math.isfinite(result.total) or not bool(torch.isfinite(result.gradient).all()):
                 step = before + self.made[level] + 1
                 raise DivergedError(
@@ -214,6 +220,7 @@ class Optimisation:
             if self.made[level] >= steps or budget.over():
                 return
             x = minimiser.step(x, result.total, result.gradient, project)
+            tidy()
 
     def _minimiser(self) -> LBFGS | Adam:
         return LBFGS(self.options.history) if self.options.optimizer == "lbfgs" else Adam(self.options.learning_rate)
@@ -259,6 +266,10 @@ class Optimisation:
             return (0.5 + 0.25 * noise).clamp(0, 1)
         start = content if self.options.init == "content" else resize(self.styles[0].picture, *content.shape[2:])
         return start + self.options.init_noise * noise
+
+
+def _nothing() -> None:
+    """In place of `release`, where all of the memory is used again at once."""
 
 
 def terms_of(options: StylizeOptions) -> Terms:
