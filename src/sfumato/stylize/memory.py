@@ -17,7 +17,8 @@ BYTES_A_PIXEL = 4400
 LARGEST_TILE = 1024
 """Of a picture that does not fit as a whole; larger tiles are no faster."""
 SMALLEST_TILE = 96
-RESERVE = 64 << 20
+RESERVE = 160 << 20
+"""Beside what is counted: PyTorch's scratch, pages that are only partly free."""
 LARGEST_CROP = 700_000
 """Pixels that the one pass paints at a time, at most: more are no faster."""
 SMALLEST_CORE = 64
