@@ -66,7 +66,8 @@ class Trained:
     @torch.no_grad()
     def chances(self, pictures: Tensor) -> Tensor:
         """N x classes, each row sums to 1, of pictures N x 3 x H x W in [0, 1]."""
-        return self.network(pictures).softmax(1)
+        found: Tensor = self.network(pictures).softmax(1)
+        return found
 
 
 def build(config: Mapping[str, Any]) -> Classifier:

@@ -150,7 +150,8 @@ class Inception(nn.Module):
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(F.max_pool2d(x, 3, 2))))
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
-        return x.mean((2, 3))
+        found: Tensor = x.mean((2, 3))
+        return found
 
     def chances(self, features: Tensor) -> Tensor:
         """N x 1008, without the layer's bias, as the Inception Score's own code has it."""

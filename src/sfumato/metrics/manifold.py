@@ -43,13 +43,13 @@ def manifold(made: Tensor, real: Tensor) -> Manifold:
     radii = {k: radius(y, k) for k in {NEAREST, NEAREST_DENSITY}}
     made_radius = radius(x, NEAREST)
     inside, balls, reached, met = 0, 0, 0, torch.zeros(len(y), dtype=torch.bool, device=y.device)
-    for part in x.split(CHUNK):
+    for part in torch.split(x, CHUNK):
         gaps = distances(part, y)
         inside += int((gaps <= radii[NEAREST]).any(1).sum())
         held = gaps <= radii[NEAREST_DENSITY]
         balls += int(held.sum())
         met |= held.any(0)
-    for part in y.split(CHUNK):
+    for part in torch.split(y, CHUNK):
         reached += int((distances(part, x) <= made_radius).any(1).sum())
     return Manifold(
         precision=inside / len(x),

@@ -76,7 +76,7 @@ def normalised(patches: Tensor, channels: int) -> Tensor:
 def sliced_distance(a: Tensor, b: Tensor, directions: Tensor) -> float:
     """Mean |difference| of sorted projections of N x D and N x D on unit `directions` D x K."""
     total = 0.0
-    for part in directions.split(32, dim=1):
+    for part in torch.split(directions, 32, dim=1):
         gaps = (a @ part).sort(0).values - (b @ part).sort(0).values
         total += float(gaps.abs().mean(0).sum())
     return total / directions.shape[1]

@@ -6,7 +6,6 @@ Trained by the cross entropy with smoothed labels (Szegedy et al. 2016, section 
 """
 
 import dataclasses
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from sfumato.errors import InputError
 from sfumato.features.classifier import Classifier, build
 from sfumato.train.data import Pictures, crop
-from sfumato.train.labels import classes_of, indices
+from sfumato.train.labels import Numbers, classes_of, indices
 from sfumato.train.run import Run
 
 RANGES = {
@@ -74,9 +73,7 @@ class Method:
             raise InputError("channels must be 1 or 3, not 2")
         self.config = config
         self.resolution = config.resolution
-        self.numbers: dict[int, list[int]] = {}
-        """Every picture's class by its data, read once."""
-        self.lock = threading.Lock()
+        self.numbers = Numbers(config.classes, config.label)
 
     def fitted(self, data: Mapping[str, Pictures]) -> "Method":
         """With the classes that the data have."""
@@ -101,10 +98,7 @@ class Method:
         c, pictures = self.config, data["data"]
         index = pictures.draw(rng)
         picture = crop(pictures[index], rng, size=c.resolution, scale=c.crop_scale, flip=c.flip)
-        with self.lock:
-            if id(pictures) not in self.numbers:
-                self.numbers[id(pictures)] = indices(pictures, c.classes, c.label)
-        return picture, torch.tensor(self.numbers[id(pictures)][index])
+        return picture, torch.tensor(self.numbers(pictures, index))
 
     def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         pictures, wanted = batch

@@ -17,6 +17,10 @@ FAMILIES: dict[str, str] = {
     "crossdomain": "sfumato.models.crossdomain",
     "distill": "sfumato.models.distill",
     "classifier": "sfumato.models.classifier",
+    "gan": "sfumato.models.gan",
+    "dcgan": "sfumato.models.dcgan",
+    "wgan_gp": "sfumato.models.wgan_gp",
+    "infogan": "sfumato.models.infogan",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")
@@ -64,6 +68,12 @@ def summary(name: str) -> Summary:
         config = import_module(FAMILIES[name]).Config
     assert isinstance(config, type)
     return Summary(config, _field_docs(wanted[0]), _roles(tree))
+
+
+def offers(name: str, what: str) -> bool:
+    """Whether a family's module defines the class `what`, read from its source without torch."""
+    tree = ast.parse(_source(name).read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.ClassDef) and node.name == what for node in tree.body)
 
 
 def _source(name: str) -> Path:

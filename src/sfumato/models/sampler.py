@@ -4,11 +4,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sfumato.errors import InputError
 from sfumato.train.run import stable_seed
 
 C = TypeVar("C")
@@ -23,6 +24,10 @@ class Code:
     """What to show of it: every class of a categorical code, a range of a continuous one."""
     labels: tuple[str, ...]
     """The values as people read them."""
+
+
+Prior = Literal["uniform", "normal"]
+"""Of the numbers that a generator begins with: uniform in [-1, 1], or normal."""
 
 
 class Sampler(Protocol):
@@ -59,6 +64,47 @@ class Sampler(Protocol):
     def paint(self, latents: Tensor) -> Tensor:
         """N x 3 x H x W in [0, 1], float32 on the CPU; no picture depends on the others."""
         ...
+
+
+class NoiseSampler:
+    """The sampler of a generator of plain noise: the same for every family that has one.
+
+    Truncation multiplies the noise: towards the middle of what the generator has seen.
+    """
+
+    classes: tuple[str, ...] = ()
+    codes: tuple[Code, ...] = ()
+
+    def __init__(
+        self, generator: nn.Module, *, latent: int, prior: Prior, resolution: int, device: torch.device | str = "cpu"
+    ) -> None:
+        """`generator` makes N x 1 or 3 x R x R in [0, 1] of N x latent."""
+        self.generator, self.device = generator.to(device).eval().requires_grad_(False), device
+        self.latent, self.prior, self.size = latent, prior, (resolution, resolution)
+
+    def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:
+        """N x latent; there are no classes, so no label either."""
+        assert label is None
+        noise = normal(seeds, self.latent) if self.prior == "normal" else 2 * uniform(seeds, self.latent) - 1
+        return truncation * noise
+
+    def blend(self, first: Tensor, last: Tensor, share: float) -> Tensor:
+        """Along the sphere where the noise is normal, else straight."""
+        return slerp(first, last, share) if self.prior == "normal" else torch.lerp(first, last, share)
+
+    def turn(self, latents: Tensor, code: str, value: float) -> Tensor:
+        """There are no codes. Raises `InputError`."""
+        raise InputError(f"this model has no code {code!r} to set to {value:g} for {len(latents)} pictures")
+
+    @torch.no_grad()
+    def paint(self, latents: Tensor) -> Tensor:
+        """N x 3 x R x R in [0, 1] on the CPU."""
+        return coloured(self.generator(latents.to(self.device))).float().cpu()
+
+
+def coloured(pictures: Tensor) -> Tensor:
+    """Grey pictures N x 1 x H x W with their plane three times; others as they are."""
+    return pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
 
 
 def normal(seeds: Sequence[int], *shape: int, purpose: str = "latent") -> Tensor:

@@ -1,0 +1,180 @@
+"""The deep convolutional GAN: only convolutions, batch normalisation, no pooling.
+
+Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
+Networks" (ICLR 2016), section 3 and figure 1, with the 4 x 4 kernels of the authors' code, which stride 2 divides.
+The discriminator sees real and made pictures in batches of their own; with several processes each normalises by its
+own share of the batch.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sfumato.losses.adversarial import OBJECTIVES
+from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown, told_apart
+from sfumato.models.sampler import NoiseSampler, config_from
+from sfumato.train.data import Pictures
+from sfumato.train.run import Run
+from sfumato.weights.files import load_model
+
+RANGES = {
+    "resolution": (8, 512),
+    "channels": (1, 3),
+    "latent": (1, 4096),
+    "width": (1, 512),
+    "learning_rate": (1e-7, 1),
+    "judge_rate": (1e-7, 1),
+    "momentum": (0, 0.999),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of section 4."""
+
+    resolution: int = 64
+    """Side in pixels: 4 to 8 doubled some times."""
+    channels: int = 3
+    """3 for colour, 1 for grey pictures."""
+    latent: int = 100
+    """Length of the noise."""
+    prior: Literal["uniform", "normal"] = "uniform"
+    width: int = 64
+    """Channels at half the side; every halving doubles them. 128 in the paper, 64 in its code."""
+    flip: bool = False
+    """Mirror half of the pictures; not digits."""
+    objective: Literal["bce", "lsgan", "hinge"] = "bce"
+    learning_rate: float = 2e-4
+    judge_rate: float = 2e-4
+    momentum: float = 0.5
+    """Adam's first decay rate."""
+    features: str = "vgg19"
+    """Network that judges the pictures while training: a name or a file; nothing where empty."""
+
+
+class Generator(nn.Module):
+    """N x latent to N x C x R x R in [0, 1]; the first layer lays the noise out, every other one doubles the sides."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        count = halvings(c.resolution)
+        inputs, layers = c.latent, list[nn.Module]()
+        for k in reversed(range(count)):
+            first = k == count - 1
+            shape = (c.resolution >> count, 1, 0) if first else (4, 2, 1)
+            layers += [
+                nn.ConvTranspose2d(inputs, c.width << k, *shape, bias=False),
+                nn.BatchNorm2d(c.width << k),
+                nn.ReLU(),
+            ]
+            inputs = c.width << k
+        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(inputs, c.channels, 4, 2, 1, bias=False), nn.Tanh())
+
+    def forward(self, noise: Tensor) -> Tensor:
+        made: Tensor = (self.body(noise[:, :, None, None]) + 1) / 2
+        return made
+
+
+class Discriminator(nn.Module):
+    """N x C x R x R in [0, 1] to N scores; no normalisation at the input and the output."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        count = halvings(c.resolution)
+        inputs, layers = c.channels, list[nn.Module]()
+        for k in range(count):
+            layers.append(nn.Conv2d(inputs, c.width << k, 4, 2, 1, bias=False))
+            layers += [nn.BatchNorm2d(c.width << k)] if k else []
+            layers.append(nn.LeakyReLU(0.2))
+            inputs = c.width << k
+        self.body = nn.Sequential(*layers, nn.Conv2d(inputs, 1, c.resolution >> count, bias=False))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The sigmoid is left to the losses, which are exact without it."""
+        scores: Tensor = self.body(pictures * 2 - 1).flatten()
+        return scores
+
+
+def begin(module: nn.Module) -> None:
+    """Weights from a normal distribution of deviation 0.02, section 4; those of normalisations around 1."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class Method:
+    """Training."""
+
+    roles: ClassVar[tuple[str, ...]] = ("data",)
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: Config) -> None:
+        halvings(config.resolution)
+        self.config = config
+        self.resolution = config.resolution
+        self.judge = Judge(config.features)
+
+    def networks(self) -> dict[str, nn.Module]:
+        generator, discriminator = Generator(self.config), Discriminator(self.config)
+        return {"generator": generator.apply(begin), "discriminator": discriminator.apply(begin)}
+
+    def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        c = self.config
+        rates, betas = {"generator": c.learning_rate, "discriminator": c.judge_rate}, (c.momentum, 0.999)
+        return {name: torch.optim.Adam(networks[name].parameters(), lr=r, betas=betas) for name, r in rates.items()}
+
+    def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """A picture C x R x R, its largest square."""
+        c = self.config
+        return drawn(data, rng, resolution=c.resolution, channels=c.channels, flip=c.flip)[:1]
+
+    def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Both turns with the same noise, as in the authors' code."""
+        (real,) = batch
+        discriminator, objective = run.networks["discriminator"], OBJECTIVES[self.config.objective]
+        made = run.networks["generator"](self.noise(run, "made", len(real)))
+
+        real_scores, made_scores = discriminator(real), discriminator(made.detach())
+        doubt = objective.discriminator(real_scores, made_scores)
+        run.minimize("discriminator", doubt)
+
+        loss = objective.generator(discriminator(made))
+        run.minimize("generator", loss)
+        return {"generator": loss, "discriminator": doubt, "told apart": told_apart(real_scores, made_scores)}
+
+    def noise(self, run: Run, purpose: str, count: int) -> Tensor:
+        return noise_of(run, purpose, count, self.config.latent, self.config.prior)
+
+    def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:  # noqa: ARG002
+        """The same 64 noises every time."""
+        return shown(run.ema["generator"](self.noise(run, "preview", SHOWN)))
+
+    def evaluate(self, run: Run, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
+        """Distances to held-out pictures on named features; the score is the Frechet distance."""
+        generator = run.ema["generator"]
+        return self.judge(run.device, lambda i, n: generator(self.noise(run, f"judged {i}", n)), batches)
+
+    def short(self, steps: int, batch: int) -> str | None:
+        """Why so few steps will not do, in one sentence."""
+        if steps * batch >= 200_000:
+            return None
+        return f"{steps * batch:,} pictures are few for a DCGAN: give it 200,000 or more"
+
+
+class Sampler(NoiseSampler):
+    """A trained generator at work."""
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
+        """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
+        model = load_model(source, "dcgan")
+        c = config_from(Config, model.config)
+        generator = Generator(c)
+        model.fill({"generator": generator})
+        return cls(generator, latent=c.latent, prior=c.prior, resolution=c.resolution, device=device)

@@ -1,0 +1,176 @@
+"""The Wasserstein GAN with gradient penalty: a critic that measures a distance, and does not win.
+
+Gulrajani, Ahmed, Arjovsky, Dumoulin & Courville, "Improved Training of Wasserstein GANs" (NIPS 2017), algorithm 1 and
+the convolutional networks of its code for digits, here for any side: the critic has no normalisation, because the
+penalty is each picture's own (section 4); the generator may have batch normalisation.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sfumato.losses.adversarial import gradient_penalty, wasserstein_discriminator, wasserstein_generator
+from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown
+from sfumato.models.sampler import NoiseSampler, config_from
+from sfumato.train.data import Pictures
+from sfumato.train.run import Run
+from sfumato.weights.files import load_model
+
+RANGES = {
+    "resolution": (8, 512),
+    "channels": (1, 3),
+    "latent": (1, 4096),
+    "width": (1, 512),
+    "critic_steps": (1, 100),
+    "penalty": (0, 1e4),
+    "learning_rate": (1e-7, 1),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of algorithm 1."""
+
+    resolution: int = 64
+    """Side in pixels: 4 to 8 doubled some times."""
+    channels: int = 3
+    """3 for colour, 1 for grey pictures."""
+    latent: int = 128
+    """Length of the noise."""
+    width: int = 64
+    """Channels at half the side; every halving doubles them."""
+    normalised: bool = True
+    """Batch normalisation in the generator."""
+    flip: bool = False
+    """Mirror half of the pictures; not digits."""
+    critic_steps: int = 5
+    """Steps of the critic for one of the generator."""
+    penalty: float = 10.0
+    """Weight of the gradient penalty, the paper's lambda."""
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    features: str = "vgg19"
+    """Network that judges the pictures while training: a name or a file; nothing where empty."""
+
+
+class Generator(nn.Module):
+    """N x latent to N x C x R x R in [0, 1]: a linear layer, then transposed convolutions that double the sides."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        count = halvings(c.resolution)
+        inputs, side = c.width << (count - 1), c.resolution >> count
+        layers: list[nn.Module] = [nn.Linear(c.latent, inputs * side**2), nn.Unflatten(1, (inputs, side, side))]
+        layers += self.after(c, inputs)
+        for k in reversed(range(count - 1)):
+            layers += [nn.ConvTranspose2d(inputs, c.width << k, 4, 2, 1), *self.after(c, c.width << k)]
+            inputs = c.width << k
+        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(inputs, c.channels, 4, 2, 1), nn.Sigmoid())
+
+    @staticmethod
+    def after(c: Config, width: int) -> list[nn.Module]:
+        return [nn.BatchNorm2d(width), nn.ReLU()] if c.normalised else [nn.ReLU()]
+
+    def forward(self, noise: Tensor) -> Tensor:
+        made: Tensor = self.body(noise)
+        return made
+
+
+class Critic(nn.Module):
+    """N x C x R x R in [0, 1] to N numbers without bounds."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        count = halvings(c.resolution)
+        inputs, layers = c.channels, list[nn.Module]()
+        for k in range(count):
+            layers += [nn.Conv2d(inputs, c.width << k, 5, 2, 2), nn.LeakyReLU(0.2)]
+            inputs = c.width << k
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * (c.resolution >> count) ** 2, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        found: Tensor = self.body(pictures * 2 - 1).flatten()
+        return found
+
+
+class Method:
+    """Training: every step is the critic's, every `critic_steps`-th the generator's too."""
+
+    roles: ClassVar[tuple[str, ...]] = ("data",)
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: Config) -> None:
+        halvings(config.resolution)
+        self.config = config
+        self.resolution = config.resolution
+        self.judge = Judge(config.features)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": Generator(self.config), "critic": Critic(self.config)}
+
+    def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        c = self.config
+        return {
+            name: torch.optim.Adam(n.parameters(), lr=c.learning_rate, betas=c.betas) for name, n in networks.items()
+        }
+
+    def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """A picture C x R x R, its largest square."""
+        c = self.config
+        return drawn(data, rng, resolution=c.resolution, channels=c.channels, flip=c.flip)[:1]
+
+    def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Lines 3 to 12 of algorithm 1."""
+        (real,) = batch
+        c, generator, critic = self.config, run.networks["generator"], run.networks["critic"]
+
+        with torch.no_grad():
+            made = generator(self.noise(run, "judged", len(real)))
+        gap = wasserstein_discriminator(critic(real), critic(made))
+        penalty = gradient_penalty(critic, real, made, run.rand("mixed", len(real)))
+        run.minimize("critic", gap + c.penalty * penalty)
+        logs = {"distance": -gap, "penalty": penalty}
+
+        if run.step % c.critic_steps == 0:
+            loss = wasserstein_generator(critic(generator(self.noise(run, "made", len(real)))))
+            run.minimize("generator", loss)
+            logs["generator"] = loss
+        return logs
+
+    def noise(self, run: Run, purpose: str, count: int) -> Tensor:
+        return noise_of(run, purpose, count, self.config.latent, "normal")
+
+    def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:  # noqa: ARG002
+        """The same 64 noises every time."""
+        return shown(run.ema["generator"](self.noise(run, "preview", SHOWN)))
+
+    def evaluate(self, run: Run, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
+        """Distances to held-out pictures on named features; the score is the Frechet distance."""
+        generator = run.ema["generator"]
+        return self.judge(run.device, lambda i, n: generator(self.noise(run, f"judged {i}", n)), batches)
+
+    def short(self, steps: int, batch: int) -> str | None:
+        """Why so few steps will not do, in one sentence."""
+        if steps * batch >= 500_000:
+            return None
+        return (
+            f"{steps * batch:,} pictures are few for a WGAN-GP, most of which are the critic's: give it 500,000 or more"
+        )
+
+
+class Sampler(NoiseSampler):
+    """A trained generator at work."""
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
+        """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
+        model = load_model(source, "wgan_gp")
+        c = config_from(Config, model.config)
+        generator = Generator(c)
+        model.fill({"generator": generator})
+        return cls(generator, latent=c.latent, prior="normal", resolution=c.resolution, device=device)
