@@ -87,7 +87,7 @@ def test_the_style_encoder_starts_as_a_trained_network() -> None:
     """Its activations are that network's, and stay so while the rest is trained."""
     encoder = StyleEncoder(SMALL)
     convs = {c: (torch.randn(w.shape), torch.randn(len(b))) for c, (w, b) in zip(CONVS, shapes(encoder), strict=False)}
-    network = VGG19(Weights(convs, *IMAGENET, "narrow", "0" * 64), pooling="average", padding="replicate")
+    network = VGG19(Weights(convs, *IMAGENET, "narrow", "0" * 64), pooling="max", padding="replicate")
     encoder.start(network)
     seen = []
     for projection in encoder.projections:

@@ -55,10 +55,12 @@ class Config:
     style_start: str = ""
     """A narrow VGG-19 (a file, as `stylize --features` takes it) of which the style encoder's convolutions are a copy
     that is not trained; none: they start at random and are trained."""
+    style_pooling: Literal["average", "max"] = "max"
+    """Pooling of the style encoder."""
     features: str = "vgg19"
     """Network whose features define content and style: a name or a file, as in `stylize --features`."""
     pooling: Literal["average", "max"] = "average"
-    """Pooling of that network."""
+    """Pooling of the network of `features`."""
     content_weight: float = 0.1
     style_weight: float = 1.0
     """Weight of the Gram gap."""
@@ -110,7 +112,7 @@ class StyleEncoder(nn.Module):
         self.convs = nn.ModuleList([Conv(a, b, gain=1.4) for a, b in zip([3, *widths], widths, strict=False)])
         self.ends = [sum(counts[:block]) for block in range(5)]
         """Indices of each block's first convolution, whose activations are measured."""
-        self.pool = F.avg_pool2d if c.pooling == "average" else F.max_pool2d
+        self.pool = F.avg_pool2d if c.style_pooling == "average" else F.max_pool2d
         self.projections = nn.ModuleList([Conv(w, PROJECTED, 1) for w in c.style_widths])
         inputs = 12 + 2 * sum(c.style_widths) + 5 * PROJECTED * (PROJECTED + 1) // 2
         self.standard = Standardise(inputs)
