@@ -21,6 +21,9 @@ FAMILIES: dict[str, str] = {
     "dcgan": "sfumato.models.dcgan",
     "wgan_gp": "sfumato.models.wgan_gp",
     "infogan": "sfumato.models.infogan",
+    "pggan": "sfumato.models.pggan",
+    "stylegan2": "sfumato.models.stylegan2",
+    "biggan": "sfumato.models.biggan",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from sfumato.errors import InputError, unknown
 from sfumato.losses.adversarial import bce_discriminator, bce_generator, r1_penalty
 from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
-from sfumato.metrics.sliced_wasserstein import sliced_wasserstein
-from sfumato.models.sampler import Code, config_from, normal, sheet, uniform
+from sfumato.models.adversaries import Judge, shown, told_apart
+from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
 from sfumato.train import ada, augment
 from sfumato.train.data import Pictures, crop
@@ -78,6 +78,8 @@ class Config:
     """Mirror half of the pictures; not where left and right mean something."""
     learning_rate: float = 0.0025
     """Adam's step, for both sides."""
+    features: str = "vgg19"
+    """Network that judges the pictures while training: a name or a file; nothing where empty."""
 
     def doublings(self) -> int:
         """How often `start` is doubled. Raises `InputError` where that does not give the resolution."""
@@ -126,6 +128,7 @@ class Method:
     """Training: the non-saturating objective, lazy R1 and path length, adaptive augmentation."""
 
     roles: ClassVar[tuple[str, ...]] = ("data",)
+    players: ClassVar[tuple[str, str]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("mapping", "synthesis")
 
     def __init__(self, config: Config) -> None:
@@ -134,7 +137,7 @@ class Method:
         for name in config.augmentations:
             if name not in ada.CATEGORIES:
                 raise unknown("augmentation", name, ada.CATEGORIES)
-        self.numbers = Numbers(config.classes, config.label)
+        self.numbers, self.judge = Numbers(config.classes, config.label), Judge(config.features)
 
     def fitted(self, data: Table[str, Pictures]) -> "Method":
         """With the classes that the data have."""
@@ -142,7 +145,7 @@ class Method:
         if c.classes:
             indices(data["data"], c.classes, c.label)
         elif c.conditional or c.label:
-            return Method(dataclasses.replace(c, conditional=True, classes=classes_of(data["data"], c.label)))
+            return Method(dataclasses.replace(c, classes=classes_of(data["data"], c.label)))
         return self
 
     def networks(self) -> dict[str, nn.Module]:
@@ -178,28 +181,29 @@ class Method:
         judge = net["discriminator"]
 
         made = net["synthesis"](self.codes(run, "generator", len(real), label))
-        losses = {"generator": bce_generator(judge(self.shown(run, "generator", made), label))}
+        losses = {"generator": bce_generator(judge(self.seen(run, "generator", made), label))}
         run.minimize("generator", losses["generator"])
         if c.path_weight and run.step % c.path_every == 0:
             losses["path"] = self.path(run, max(1, len(real) // 2), label)
 
         with torch.no_grad():
             made = net["synthesis"](self.codes(run, "discriminator", len(real), label))
-        of_made = judge(self.shown(run, "made", made), label)
-        of_real = judge(self.shown(run, "real", real), label)
+        of_made = judge(self.seen(run, "made", made), label)
+        of_real = judge(self.seen(run, "real", real), label)
         losses["discriminator"] = bce_discriminator(of_real, of_made)
         run.minimize("discriminator", losses["discriminator"])
         if run.step % c.r1_every == 0:
             real = real.detach().requires_grad_()
-            losses["r1"] = r1_penalty(judge(self.shown(run, "r1", real), label), real)
+            r1 = r1_penalty(judge(self.seen(run, "r1", real), label), real)
             gamma = c.r1 if c.r1 is not None else 0.0002 * real[0, 0].numel() / (len(real) * run.world)
             if gamma:
-                run.minimize("discriminator", losses["r1"] * (gamma * c.r1_every))
+                run.minimize("discriminator", r1 * (gamma * c.r1_every))
+            losses["slope"] = (2 * r1.detach()).sqrt()
 
         if c.augmentation == "ada":
             ada.adapt(run, of_real, target=c.ada_target, pictures=c.ada_pictures)
             losses["ada_p"] = ada.ada_probability(run)
-        return losses | {"score_real": of_real.mean(), "score_made": of_made.mean()}
+        return losses | {"told apart": told_apart(of_real, of_made)}
 
     def codes(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
         """N x layers x code; two codes share a picture with the chance `mixing`."""
@@ -212,7 +216,7 @@ class Method:
         first = torch.arange(layers, device=w.device) < crossing[:, None]
         return torch.where(first[:, :, None], w[:, 0], w[:, 1])
 
-    def shown(self, run: Run, purpose: str, pictures: Tensor) -> Tensor:
+    def seen(self, run: Run, purpose: str, pictures: Tensor) -> Tensor:
         """Pictures as the discriminator sees them."""
         c = self.config
         if c.augmentation == "none":
@@ -224,7 +228,7 @@ class Method:
         return ada.ada_augment(pictures, chance, ada.ada_probability(run), c.augmentations)
 
     def path(self, run: Run, count: int, label: Tensor | None) -> Tensor:
-        """The lazy path length step, on half the batch."""
+        """The lazy path length step, on half the batch; the root of the mean square deviation."""
         c = self.config
         ws = self.codes(run, "path", count, label)
         made = run.networks["synthesis"](ws)
@@ -236,7 +240,7 @@ class Method:
         run.state["path_mean"] = mean
         penalty = path_length_penalty(lengths, mean)
         run.minimize("generator", penalty * (c.path_weight * c.path_every))
-        return penalty
+        return penalty.detach().sqrt()
 
     def drawn(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
         """Pictures of the averaged networks, in [0, 1]."""
@@ -244,7 +248,6 @@ class Method:
         made: Tensor = run.ema["synthesis"](w[:, None].expand(-1, self.config.codes(), -1), "fixed")
         return made.clamp(0, 1)
 
-    @torch.no_grad()
     def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:
         """The same codes every time; with classes one a row, as far as they fit."""
         classes, label = len(self.config.classes), None
@@ -252,19 +255,15 @@ class Method:
         if classes:
             label = torch.arange(min(classes, 8), device=batch[0].device).repeat_interleave(columns)
         count = SHOWN if label is None else len(label)
-        return sheet(self.drawn(run, "preview", count, label), columns)
+        return shown(self.drawn(run, "preview", count, label), columns)
 
-    @torch.no_grad()
     def evaluate(self, run: Run, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
-        """Sliced Wasserstein distances to held-out pictures, of all scales (their mean is the score)."""
-        real = torch.cat([b[0] for b in batches]).cpu()
-        labels = [b[1] if self.config.classes else None for b in batches]
-        counts = [len(b[0]) for b in batches]
-        made = torch.cat(
-            [self.drawn(run, f"judged {i}", n, y).cpu() for i, (n, y) in enumerate(zip(counts, labels, strict=True))]
-        )
-        distances = sliced_wasserstein(made, real)
-        return {"score": sum(distances.values()) / len(distances), **{f"swd {k}": v for k, v in distances.items()}}
+        """Distances to held-out pictures of the same classes on named features; the score is the Frechet distance."""
+
+        def make(i: int, count: int) -> Tensor:
+            return self.drawn(run, f"judged {i}", count, batches[i][1] if self.config.classes else None)
+
+        return self.judge(run.device, make, batches)
 
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
@@ -319,8 +318,9 @@ class Sampler:
         """A straight line, which is what w is for."""
         return torch.lerp(first, last, share)
 
-    def turn(self, latents: Tensor, code: str, value: float) -> Tensor:  # noqa: ARG002
-        raise InputError(f"stylegan2 has no code {code!r}")
+    def turn(self, latents: Tensor, code: str, value: float) -> Tensor:
+        """There are no codes. Raises `InputError`."""
+        raise InputError(f"this model has no code {code!r} to set to {value:g} for {len(latents)} pictures")
 
     def paint(self, latents: Tensor) -> Tensor:
         """With the noise that the weights hold, so that no picture depends on the others."""
