@@ -1,0 +1,31 @@
+"""The bundled one-pass network on bundled pictures: numbers that random or wrong weights would not reach."""
+
+import numpy as np
+import torch
+
+from sfumato.demo import bundled
+from sfumato.features.sources import load_features
+from sfumato.metrics.style_transfer import StyleJudge
+from sfumato.picture.io import read_picture
+from sfumato.picture.resize import fit_short_side, resize
+from sfumato.stylize import stylize
+
+
+def picture(kind: str, name: str) -> torch.Tensor:
+    rgb = torch.from_numpy(np.ascontiguousarray(read_picture(bundled(kind, name)).rgb)).permute(2, 0, 1)[None]
+    return resize(rgb, *fit_short_side(*rgb.shape[2:], 160))
+
+
+def test_style_is_reached_content_kept_and_noise_is_brushwork() -> None:
+    photo, painting = picture("photos", "cat"), picture("paintings", "village_street")
+    judge = StyleJudge(load_features("vgg19"))
+    content, style = judge.reference(photo), judge.reference(painting)
+    made = [stylize(photo, painting, method="onepass", size="original", seed=seed).tensor for seed in (1, 2)]
+    scores = [judge.score(m, content, style) for m in made]
+    for score in scores:
+        assert score.style < 0.35
+        assert score.content < 0.5
+    assert abs(scores[0].content / scores[1].content - 1) < 0.03
+    assert (made[0] - made[1]).square().mean().sqrt() > 2 / 255
+    other = stylize(photo, picture("paintings", "great_wave"), method="onepass", size="original", seed=1).tensor
+    assert judge.score(other, content, style).style > 2 * scores[0].style
