@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato._version import __version__
 from sfumato.errors import InputError
-from sfumato.stylize import StylizeOptions, iter_stylize, stylize  # now, or the package would hide the verb of its name
+from sfumato.generate import generate  # now, or the packages would hide the verbs of their names
+from sfumato.stylize import StylizeOptions, iter_stylize, stylize
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Picture, read_picture, write_picture
@@ -31,6 +32,7 @@ __all__ = [
     "StylizeOptions",
     "Stylized",
     "__version__",
+    "generate",
     "iter_stylize",
     "read_picture",
     "read_record",

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,16 +24,24 @@ Json = Annotated[
 ]
 
 
-def flags(options: type, docs: Mapping[str, str] | None = None, *, without: Collection[str] = ()) -> type:
+def flags(
+    options: type,
+    docs: Mapping[str, str] | None = None,
+    *,
+    without: Collection[str] = (),
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> type:
     """A dataclass of the same fields in which None means "not given", so that presets and records know what was.
 
-    `docs` are the fields' docstrings where the class's source cannot be read; fields in `without` are left out.
+    `docs` are the fields' docstrings where the class's source cannot be read; fields in `without` are left out;
+    `names` are other names than the fields' own.
     """
 
     def flag(f: "Field[Any]", text: str | None) -> tuple[str, Any, Any]:
         shown = f.default if f.default is not MISSING and f.default not in (None, (), "") else None
         show: Any = (lambda _, value=shown: str(value)) if shown is not None else False
-        parameter = Parameter(help=text, show_default=show, negative_iterable=(), consume_multiple=True)
+        name = (names or {}).get(f.name)
+        parameter = Parameter(name=name, help=text, show_default=show, negative_iterable=(), consume_multiple=True)
         kind: Any = f.type
         return f.name, Annotated[kind | None, parameter], field(default=None)
 

@@ -1,4 +1,4 @@
-"""The commands `evaluate style` and `models`; torch is imported when the first begins its work."""
+"""The commands `evaluate style | generated | classifier` and `models`; torch is imported when they begin their work."""
 
 import json as jsonlib
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from sfumato.cli_flags import Json, Quiet
+from sfumato.cli_flags import Json, Quiet, prepare_memory
 
 evaluate = App(
     name="evaluate",
@@ -56,6 +56,71 @@ def style(
     print(f"{'':<32} style  content  ssim    (features {found.features}, short side {found.size} px)")
     for name, score in found.table().items():
         print(f"{name:<32} {score.style:5.3f}  {score.content:5.3f}    {score.ssim:5.3f}")
+    return 0
+
+
+@evaluate.command
+def generated(
+    made: Annotated[str, Parameter(help="A generator (bundled name, file, run), or a folder, zip or npz of pictures.")],
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Real pictures: a folder, a zip, an npz.")],
+    features: Annotated[
+        str | None, Parameter(help="Feature network: vgg19, a classifier, or a file of VGG-19 or Inception-v3.")
+    ] = None,
+    count: Annotated[
+        int, Parameter(name=["--count", "-n"], help="Pictures on either side, where there are so many.")
+    ] = 2048,
+    seed: Annotated[int, Parameter(help="Seed of the first picture made.")] = 1,
+    truncation: Annotated[float, Parameter(help="Below 1 gives up variety for quality.")] = 1.0,
+    class_: Annotated[str, Parameter(name="--class", help="Only this class of a conditional generator.")] = "",
+    device: Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    no_cache: Annotated[bool, Parameter(negative=(), help="Do not keep what the network sees in the data.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Distances of made pictures to real ones, and what no work at all scores.
+
+    sfumato evaluate generated runs/dcgan --data digits.npz --features digits
+    """
+    from sfumato.evaluate.generated import evaluate_generated
+    from sfumato.progress import Reporter
+
+    prepare_memory()
+    with Reporter(quiet=quiet, json=json, name=made) as progress:
+        found = evaluate_generated(
+            made,
+            data,
+            features=features,
+            count=count,
+            seed=seed,
+            truncation=truncation,
+            class_=class_,
+            device=device,
+            cache=not no_cache,
+            on_batch=lambda done, total: progress.show(done, total, (0, 0), {}),
+        )
+    print(jsonlib.dumps(found.to_json()) if json else found.table())
+    return 0
+
+
+@evaluate.command
+def classifier(
+    model: Annotated[str, Parameter(help="A classifier: a bundled name, a file of weights, a run.")],
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Labelled pictures: a folder a class, an npz, or labels.csv as in training.")],
+    device: Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    json: Json = False,
+) -> int:
+    """Accuracy and confusion matrix of a classifier.
+
+    sfumato evaluate classifier digits --data t10k-images-idx3-ubyte.gz
+    """
+    from sfumato.evaluate.classes import evaluate_classifier
+
+    found = evaluate_classifier(model, data, device=device)
+    print(jsonlib.dumps(asdict(found)) if json else found.table())
     return 0
 
 

@@ -112,6 +112,7 @@ class Method:
     """Training."""
 
     roles: ClassVar[tuple[str, ...]] = ("data",)
+    players: ClassVar[tuple[str, str]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config) -> None:

@@ -165,6 +165,7 @@ class Method:
     """Training, algorithm 1 with one step of the discriminator."""
 
     roles: ClassVar[tuple[str, ...]] = ("data",)
+    players: ClassVar[tuple[str, str]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config) -> None:

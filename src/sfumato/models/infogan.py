@@ -166,6 +166,7 @@ class Method:
     """Training."""
 
     roles: ClassVar[tuple[str, ...]] = ("data",)
+    players: ClassVar[tuple[str, str]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
 
     def __init__(self, config: Config) -> None:

@@ -102,6 +102,7 @@ class Method:
     """Training: every step is the critic's, every `critic_steps`-th the generator's too."""
 
     roles: ClassVar[tuple[str, ...]] = ("data",)
+    players: ClassVar[tuple[str, str]] = ("generator", "critic")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config) -> None:

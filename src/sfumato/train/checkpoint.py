@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from sfumato.errors import InputError
 from sfumato.train.files import sync_folder, write_synced
 from sfumato.train.run import Run
+from sfumato.weights.files import load_model
 
 FORMAT = 1
 
@@ -70,7 +71,7 @@ class Checkpoints:
                 if run.rank == 0:
                     tensors, scalars = pack(run)
                     write_synced(temporary / "tensors.safetensors", save(tensors))
-                    whole = {"format": FORMAT, "step": run.step, **state, "optimizers": scalars}
+                    whole = {"format": FORMAT, "step": run.step, **state, "optimizers": scalars, "factors": run.factors}
                     write_synced(temporary / "state.json", json.dumps(whole, indent=1).encode())
                 else:
                     write_synced(temporary / f"rank-{run.rank}.safetensors", save(pack_rank(run)))
@@ -108,6 +109,12 @@ class Checkpoints:
                     raise
                 notes.append(f"checkpoint {folder} cannot be read ({error}); the one before it is used")
         return None, notes
+
+    def forget_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps, which shall be made again otherwise."""
+        for later in self.steps():
+            if later > step:
+                self._remove(self.path(later))
 
     def _sweep(self) -> None:
         """Remove what a process left that was killed while it wrote."""
@@ -164,7 +171,24 @@ def unpack(run: Run, checkpoint: Checkpoint) -> None:
     run.state = {k.removeprefix("state/"): v.to(run.device) for k, v in tensors.items() if k.startswith("state/")}
     for name, optimizer in run.optimizers.items():
         _unpack_optimizer(optimizer, f"optimizer/{name}/", tensors, checkpoint.state["optimizers"][name])
+    run.factors = dict(checkpoint.state.get("factors", {}))
     run.step = checkpoint.step
+
+
+def warm_start(run: Run, source: str) -> str:
+    """Weights of a model into the networks and averages of the same names; what was done, in a sentence.
+
+    Raises `InputError` where it has none of them or they do not fit.
+    """
+    model = load_model(source)
+    shared = [name for name in run.networks if name in model.tensors]
+    if not shared:
+        has = ", ".join(sorted(model.tensors))
+        raise InputError(f"{source} has none of the networks {', '.join(run.networks)}, but {has}")
+    model.fill({name: run.networks[name] for name in shared})
+    model.fill({name: run.ema[name] for name in shared if name in run.ema})
+    fresh = [name for name in run.networks if name not in shared]
+    return f"started from {source}: {', '.join(shared)}" + (f"; new: {', '.join(fresh)}" if fresh else "")
 
 
 def _unpack_optimizer(

@@ -15,18 +15,19 @@ import torch
 
 from sfumato._version import __version__
 from sfumato.errors import InputError
-from sfumato.train.alarms import DivergedError, Watch
+from sfumato.train.alarms import DIVERGENCE, KINDS, Alarm, CollapsedError, DivergedError, Watch
 from sfumato.train.budget import SETTLE, Budget
 from sfumato.train.card import card
-from sfumato.train.checkpoint import Checkpoints, unpack
+from sfumato.train.checkpoint import Checkpoints, unpack, warm_start
 from sfumato.train.files import write_atomic
 from sfumato.train.loader import Loader, collate, sample_rng
 from sfumato.train.log import Log, Meter, TrainReporter
 from sfumato.train.machine import Interrupted, Stop, make_fabric
-from sfumato.train.method import Batch, Fits, Method, Warns
+from sfumato.train.method import Batch, Fits, Method, Warns, players_of
 from sfumato.train.options import TrainOptions
+from sfumato.train.rescue import Rescue
 from sfumato.train.run import Run
-from sfumato.weights.files import EXPORTED, load_model, save_model
+from sfumato.weights.files import EXPORTED, save_model
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -139,12 +140,16 @@ class _Trainer:
             if options.hours is not None:
                 self.run.steps = self._steps_before(options.hours, state)
         elif options.init is not None:
-            notes.append(self._warm_start(options.init))
+            notes.append(warm_start(self.run, options.init))
         self.log = Log(self.folder, self.run.step, self.reporter) if self.first else None
         for note in notes:
             self.note(note)
         self.budget = Budget(options.hours * 3600, self.seconds_before, now) if options.hours is not None else None
         self.watch = Watch()
+        self.rescue = Rescue(self.folder, options.on_collapse, players_of(method), self.fabric.global_rank)
+        self.rescue.count = int(state.get("rescues", 0))
+        self.rang: Alarm | None = None
+        """An alarm that calls for an answer."""
         self.unsaved: OSError | None = None
         self.told_bad: set[str] = set()
         self.last_save = now()
@@ -169,17 +174,43 @@ class _Trainer:
             self.log.note(self.run.step, text)
 
     def train(self) -> Trained:
-        try:
-            self._loop()
-        except DivergedError as error:
-            kept = self.checkpoints.steps()
-            left = f"the checkpoint of step {kept[-1]} is kept" if kept else "there is no checkpoint yet"
-            whole = DivergedError(f"{error}; {left}; a lower --rate or --clip 1 may help (--init {self.folder})")
-            if self.log is not None:
-                self.log.line(self.run.step, note=str(whole))
-                self.log.close()
-            raise whole from None
-        return self._finish()
+        self.rescue.begin(self.run, self._state(), self._all_agree)
+        while True:
+            try:
+                self._loop()
+                return self._finish()
+            except (DivergedError, CollapsedError) as error:
+                if not self._rescued(error):
+                    raise self._given_up(error) from None
+
+    def _rescued(self, error: DivergedError | CollapsedError) -> bool:
+        """Whether the run was put back to where it was well."""
+        kind = error.kind if isinstance(error, CollapsedError) else DIVERGENCE
+        told = self.rescue.go_back(self.run, kind) if self.rescue.left else None
+        if told is None:
+            return False
+        if self.log is not None:
+            if isinstance(error, DivergedError):
+                self._tell([Alarm(DIVERGENCE, str(error))])
+            self.note(told)
+        self.watch, self.rang = Watch(), None
+        if self.first:
+            self.checkpoints.forget_after(self.run.step)
+        self._save()
+        return True
+
+    def _given_up(self, error: DivergedError | CollapsedError) -> InputError:
+        kept = self.checkpoints.steps()
+        left = f"the checkpoint of step {kept[-1]} is kept" if kept else "there is no checkpoint yet"
+        way = (
+            f"; a lower --rate or --clip 1 may help (--init {self.folder})" if isinstance(error, DivergedError) else ""
+        )
+        text = f"{error}; {left}{way}"
+        whole = CollapsedError(error.kind, text) if isinstance(error, CollapsedError) else DivergedError(text)
+        if self.log is not None:
+            self.log.line(self.run.step, note=str(whole))
+            self.log.close()
+        return whole
 
     def _loop(self) -> None:
         run, options = self.run, self.options
@@ -211,8 +242,11 @@ class _Trainer:
                 stopping, due = run.agreed(int(stop.asked), int(now() - self.last_save >= options.checkpoint_seconds))
                 if run.step % options.log_every == 0 or last:
                     self._log(meter, made)
-                if run.step % options.evaluate_every == 0 or last:
+                judging = run.step % options.evaluate_every == 0 or last
+                if judging:
                     self._evaluate()
+                if judging or run.step % options.log_every == 0:
+                    self._answer(judged=judging)
                 if run.step % options.sample_every == 0 or last:
                     self._show()
                 if run.step % options.checkpoint_every == 0 or due or stopping or last:
@@ -269,9 +303,29 @@ class _Trainer:
         else:
             left = (run.steps - run.step) * (now() - self.began) / made if made else None
         self.reporter.advance(run.step, run.steps, rate, left, self.means)
-        for text in self.watch.losses(run.step, self.means):
-            self.note(text)
+        self._tell(self.watch.losses(run.step, self.means))
+        learners = (self.rescue.players or ())[:1]  # a discriminator that won has no gradient either
+        self._tell(self.watch.gradients(run.step, {k: norms[k] for k in learners if k in norms}))
         self._tell_bad()
+
+    def _tell(self, alarms: list[Alarm]) -> None:
+        """Say what rang, to people, the log and TensorBoard."""
+        assert self.log is not None
+        for alarm in alarms:
+            self.log.note(self.run.step, alarm.text, **({"alarm": alarm.kind} if alarm.kind else {}))
+            if alarm.kind:
+                self.log.scalars(self.run.step, "alarm", {alarm.kind: 1.0})
+                self.rang = self.rang or alarm
+
+    def _answer(self, *, judged: bool) -> None:
+        """What the run does about an alarm, in all processes; a judgement without one is a state to go back to."""
+        (number,) = self.run.agreed(0 if self.rang is None else 1 + KINDS.index(self.rang.kind))
+        if not number:
+            if judged:
+                self.rescue.keep(self.run, self._state(), self._all_agree)
+        elif self.options.on_collapse != "continue":
+            raise CollapsedError(KINDS[number - 1], self.rang.text if self.rang is not None else KINDS[number - 1])
+        self.rang = None
 
     def _tell_bad(self) -> None:
         for role, pictures in {**self.data, **{f"held-out {k}": v for k, v in self.held_out.items()}}.items():
@@ -305,8 +359,8 @@ class _Trainer:
             if score < self.best.get("score", math.inf):
                 self.best = {**self.metrics, "step": step}
                 self._export("best.safetensors")
-            for text in self.watch.score(step, score):
-                self.note(text)
+            self._tell(self.watch.score(step, score))
+        self._tell(self.watch.judgement(step, self.run.progress, self.metrics))
         self._export(EXPORTED)
         self.took["judgement"] = now() - began
 
@@ -341,21 +395,25 @@ class _Trainer:
             sheet = self.method.preview(self.run, batch)
         self.log.picture(self.run.step, sheet)
 
-    def _save(self) -> None:
-        """A checkpoint; a full disk is told, and the run goes on."""
-        self.run.check_finite()
-        began = now()
-        state = {
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the run itself."""
+        return {
             "steps": self.run.steps,
             "hours": self.options.hours,
             "seconds": self.seconds,
             "best": self.best,
             "metrics": self.metrics,
             "losses": self.means,
+            "rescues": self.rescue.count,
             "version": __version__,
         }
+
+    def _save(self) -> None:
+        """A checkpoint; a full disk is told, and the run goes on."""
+        self.run.check_finite()
+        began = now()
         try:
-            self.checkpoints.save(self.run, state, self._all_agree)
+            self.checkpoints.save(self.run, self._state(), self._all_agree)
             self.unsaved = None
         except OSError as error:
             self.unsaved = error
@@ -390,18 +448,6 @@ class _Trainer:
             write_atomic(self.folder / "config.json", json.dumps(document, indent=1, default=str).encode())
         except OSError as error:
             raise InputError(f"cannot write into {str(self.folder)!r}: {error.strerror or error}") from error
-
-    def _warm_start(self, source: str) -> str:
-        """Weights of a model into the networks and averages of the same names."""
-        model = load_model(source)
-        shared = [name for name in self.run.networks if name in model.tensors]
-        if not shared:
-            has = ", ".join(sorted(model.tensors))
-            raise InputError(f"{source} has none of the networks {', '.join(self.run.networks)}, but {has}")
-        model.fill({name: self.run.networks[name] for name in shared})
-        model.fill({name: self.run.ema[name] for name in shared if name in self.run.ema})
-        fresh = [name for name in self.run.networks if name not in shared]
-        return f"started from {source}: {', '.join(shared)}" + (f"; new: {', '.join(fresh)}" if fresh else "")
 
     def _interrupted(self) -> None:
         self.note(f"stopped at step {self.run.step} of {self.run.steps}; go on with: sfumato resume {self.folder}")

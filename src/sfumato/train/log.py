@@ -55,10 +55,10 @@ class Log:
         """One line; anything JSON can hold."""
         self._try(lambda: self._append({"step": step, **entries}))
 
-    def note(self, step: int, text: str) -> None:
+    def note(self, step: int, text: str, **entries: Any) -> None:
         """A sentence for people, kept in the log too."""
         self.reporter.note(text)
-        self.line(step, note=text)
+        self.line(step, note=text, **entries)
 
     def scalars(self, step: int, group: str, values: dict[str, float]) -> None:
         """Curves in TensorBoard, under `group`."""

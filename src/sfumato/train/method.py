@@ -75,3 +75,9 @@ class Fits(Protocol):
         Raises `InputError` where the data do not fit the Config.
         """
         ...
+
+
+def players_of(method: object) -> tuple[str, str] | None:
+    """The optimisers of generator and discriminator, by an adversarial family's `players`."""
+    players: tuple[str, str] | None = getattr(method, "players", None)
+    return players

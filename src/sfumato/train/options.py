@@ -56,6 +56,9 @@ class TrainOptions:
     """Half-life in samples of the averaged networks, which are those exported."""
     clip: float | None = None
     """Largest norm of an optimiser's gradient."""
+    on_collapse: Literal["continue", "stop", "rollback"] = "continue"
+    """After an alarm (mode collapse, discriminator victory, divergence, dead gradients): say so and go on, stop, or go
+    back to the last healthy state with a lower learning rate of whoever is to blame, three times at most."""
     checkpoint_every: int = 1000
     """Steps between checkpoints."""
     checkpoint_seconds: float = 300

@@ -62,6 +62,8 @@ class Run:
         if options.precision != "32":
             for network in (*self.networks.values(), *self.ema.values()):
                 self._autocast(network)
+        self.factors: dict[str, float] = {}
+        """Factors on the optimisers' learning rates, after something went wrong."""
         self.norms: dict[str, Tensor] = {}
         """Norm of every optimiser's last gradient, before it was clipped."""
         self._checks: list[tuple[int, str, Tensor, Tensor]] = []
@@ -107,6 +109,7 @@ class Run:
         if self.options.clip is not None:
             clip_grads_with_norm_(weights, self.options.clip, norm)
         factor = rate_factor(self.step, self.steps, self.options.warmup, self.options.decay)
+        factor *= self.factors.get(name, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         optimizer.step()

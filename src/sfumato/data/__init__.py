@@ -1,0 +1,1 @@
+"""The verb `data`: pictures made for training, with labels that are true by construction."""

@@ -1,0 +1,1 @@
+"""The verb `evaluate`: made pictures against real ones, classifiers against labels."""
