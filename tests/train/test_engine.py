@@ -321,6 +321,11 @@ def test_the_log_holds_every_step_once(tmp_path: Path) -> None:
     assert len(events) == 2
 
 
+def test_a_run_killed_before_its_first_file_is_resumed_from_the_start(tmp_path: Path) -> None:
+    train(tmp_path / "run", resume=True, log_every=1)
+    assert [line["step"] for line in lines(tmp_path / "run", "losses")] == list(range(1, 21))
+
+
 def test_tensorboard_has_curves_and_sheets(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

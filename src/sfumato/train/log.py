@@ -49,6 +49,7 @@ class Log:
         self.failed = False
         self._board: Any = None
         self._board_tried = False
+        self._try(lambda: folder.mkdir(parents=True, exist_ok=True))  # a run killed before its first file has none
         self._cut()
 
     def line(self, step: int, **entries: Any) -> None:
