@@ -7,6 +7,7 @@ the whole picture, for a second pass over the tiles. A picture that fits is one 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal, NamedTuple
 
 import torch
@@ -196,12 +197,12 @@ class Objective:
         self.kept = self._read_content(self.scanner.tiles[0]) if len(self.scanner.tiles) == 1 else None
         self.content_moments = {}
         for layer in terms.content_layers:
-            sums = [
-                self._content_sums(c, c, self._weight(layer, t))
+            sums = (
+                list(self._content_sums(c, c, self._weight(layer, t)))
                 for t in self.scanner.tiles
                 for c in [self._content_at(t)[layer]]
-            ]
-            self.content_moments[layer] = _added(sums)
+            )
+            self.content_moments[layer] = ContentSums(*reduce(_added, sums))
 
     @torch.no_grad()
     def _read_content(self, tile: Tile) -> dict[str, Tensor]:
@@ -275,7 +276,7 @@ class Objective:
             (gradient,) = torch.autograd.grad(self._weighted(losses), x)
         else:
             with torch.no_grad():
-                total = _total([self._sums(x, t) for t in self.scanner.tiles])
+                total = reduce(_added, (self._sums(x, t) for t in self.scanner.tiles))  # one list held, not one a tile
             leaves = [s.requires_grad_() for s in total]
             losses = self._losses(leaves)
             wanted = torch.autograd.grad(self._weighted(losses), leaves, allow_unused=True)
@@ -312,9 +313,5 @@ class Objective:
         return gradient
 
 
-def _total(parts: Sequence[list[Tensor]]) -> list[Tensor]:
-    return [sum(column[1:], column[0]) for column in zip(*parts, strict=True)]
-
-
-def _added(parts: Sequence[ContentSums]) -> ContentSums:
-    return ContentSums(*_total([list(p) for p in parts]))
+def _added(one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(one, other, strict=True)]

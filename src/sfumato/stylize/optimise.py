@@ -140,9 +140,9 @@ class Optimisation:
                     pairs_kept(options, scale.height * scale.width),
                 )
             network, project = self._network(scale), _within(content, keep)
-            x = project(x)
+            self.best, x = project(x), None  # no second hold on a picture that is about to be replaced
             tidy()
-            yield from self._descend(objective, minimiser, x, project, scale, level, budget, tidy)
+            yield from self._descend(objective, minimiser, project, scale, level, budget, tidy)
             x = self.best
             if budget.over():
                 return
@@ -183,14 +183,14 @@ class Optimisation:
         self,
         objective: Objective,
         minimiser: LBFGS | Adam,
-        x: Tensor,
         project: Callable[[Tensor], Tensor],
         scale: Scale,
         level: int,
         budget: Budget,
         tidy: Callable[[], None],
     ) -> Iterator[Iterate]:
-        lowest, mean, steps, started = math.inf, None, scale.steps, time.monotonic()
+        """From `best`, at one size."""
+        x, lowest, mean, steps, started = self.best, math.inf, None, scale.steps, time.monotonic()
         self.made.append(0)
         before = sum(self.made)
         later = sum(s.steps for s in self.scales[level + 1 :])
@@ -220,6 +220,7 @@ class Optimisation:
             if self.made[level] >= steps or budget.over():
                 return
             x = minimiser.step(x, result.total, result.gradient, project)
+            del result  # a picture's worth
             tidy()
 
     def _minimiser(self) -> LBFGS | Adam:
