@@ -34,9 +34,10 @@ def test_the_exported_file_is_a_feature_network(tmp_path: Path) -> None:
     student, path = Student(Config(widths=(2, 3, 4, 5, 6))).eval(), tmp_path / "lite.safetensors"
     save_model(path, "distill", {}, {"student": student}, {}, dtype=torch.float32)
     network, pictures = load_features(path), torch.rand(1, 3, 32, 48)
-    wanted = student(pictures)
+    wanted = student.full(student(pictures))
     for layer, f in network(pictures, LAYERS).items():
         torch.testing.assert_close(f, wanted[layer], atol=1e-4, rtol=1e-4)
+    assert network(pictures, ["relu3_2"])["relu3_2"].shape[1] == 4  # without a map: as it is
     assert network.name == "distill:lite.safetensors"
 
 
@@ -49,11 +50,13 @@ def test_the_default_needs_twelve_times_fewer_multiplications_and_three_megabyte
         counts, total, inputs = (2, 2, 4, 4, 1), 0.0, 3
         for block, (count, width) in enumerate(zip(counts, widths, strict=True)):
             for _ in range(count):
-                total += inputs * width / 4**block
+                total += 9 * inputs * width / 4**block
                 inputs = width
         return total
 
-    assert work(WIDTHS) / work(Config().widths) > 12
+    narrow = Config().widths
+    maps = sum(n * w / 4**block for block, (n, w) in enumerate(zip(narrow, WIDTHS, strict=True)))
+    assert work(WIDTHS) / (work(narrow) + maps) > 12
 
 
 def test_relative_error_is_one_for_nothing_and_none_for_the_same() -> None:

@@ -103,10 +103,13 @@ def torchvision_vgg19(state: dict[str, Tensor], path: Path, digest: str) -> Weig
 
 
 def distilled(state: dict[str, Tensor], name: str, digest: str) -> Weights:
-    """The narrow VGG-19 of `sfumato.models.distill`, to conv5_1, without its maps to full width."""
+    """The narrow VGG-19 of `sfumato.models.distill`, to conv5_1, with its maps to full width at relu1_1 .. relu5_1."""
     keys = {conv: f"student.convs.conv{conv}" for conv in CONVS}
     found = {c: (state[f"{k}.weight"], state[f"{k}.bias"]) for c, k in keys.items() if f"{k}.weight" in state}
-    return Weights({c: (w.float(), b.float()) for c, (w, b) in found.items()}, *IMAGENET, name, digest)
+    layers = [f"relu{block}_1" for block in range(1, len(BLOCKS) + 1)]
+    tables = {k: f"student.maps.{k}" for k in layers if f"student.maps.{k}.weight" in state}
+    maps = {k: (state[f"{t}.weight"].float(), state[f"{t}.bias"].float()) for k, t in tables.items()}
+    return Weights({c: (w.float(), b.float()) for c, (w, b) in found.items()}, *IMAGENET, name, digest, maps)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

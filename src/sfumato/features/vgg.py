@@ -5,7 +5,7 @@ column E, without the fully connected layers. `reluB_I` is the activation after 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import torch
@@ -31,7 +31,9 @@ class Weights:
     """Convolutions and the range in which their pictures were.
 
     `convs` maps "1_1" .. "5_4", or the first of these, to (C_out x C_in x 3 x 3, C_out), input channels in the order
-    RGB; the first layer sees (picture - mean) * scale. A distilled network has fewer channels.
+    RGB; the first layer sees (picture - mean) * scale. A distilled network has fewer channels; where its `maps` (by
+    layer, C x c x 1 x 1 and C) lead to the full widths, what it says of these layers comes through them: statistics of
+    the narrow channels themselves weigh directions otherwise than VGG-19's do.
     """
 
     convs: Mapping[str, tuple[Tensor, Tensor]]
@@ -39,6 +41,7 @@ class Weights:
     scale: tuple[float, float, float]
     name: str
     sha256: str
+    maps: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 class VGG19:
@@ -54,6 +57,7 @@ class VGG19:
         self.mean = torch.tensor(weights.mean).view(1, 3, 1, 1)
         self.scale = torch.tensor(weights.scale).view(1, 3, 1, 1)
         self.convs = {conv: (w, b, transposed(w)) for conv, (w, b) in weights.convs.items()}
+        self.maps = dict(weights.maps)
         self.layers = tuple(layer for layer in LAYERS if layer[4:] in self.convs)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
@@ -61,6 +65,7 @@ class VGG19:
         self.convs = {
             k: (w.to(device, dtype), b.to(device, dtype), a.to(device, dtype)) for k, (w, b, a) in self.convs.items()
         }
+        self.maps = {k: (w.to(device, dtype), b.to(device, dtype)) for k, (w, b) in self.maps.items()}
         if dtype in (torch.bfloat16, torch.float16) or (device is not None and torch.device(device).type == "cuda"):
             last = torch.channels_last
             self.convs = {
@@ -97,7 +102,10 @@ class VGG19:
             if after in wanted:
                 kept[after] = x
             wanted -= {before, after}
-        return {layer: kept[layer] for layer in layers}
+        return {layer: self._widened(layer, kept[layer]) for layer in layers}
+
+    def _widened(self, layer: str, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self.maps[layer]) if layer in self.maps else x
 
     def _pool(self, x: Tensor) -> Tensor:
         window = (min(2, x.shape[2]), min(2, x.shape[3]))
