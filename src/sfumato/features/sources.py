@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
+from sfumato.features.low_rank import FACTORS, Factors, low_rank
 from sfumato.features.resnet import ResNet50
 from sfumato.features.vgg import BLOCKS, CONVS, VGG19, WIDTHS, Padding, Pooling, Weights
 from sfumato.weights.registry import entries, find
@@ -45,6 +46,9 @@ def load_features(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if "student.convs.conv1_1.weight" in state:
         return VGG19(distilled(state, f"distill:{path.name}", digest), pooling=pooling, padding=padding)
+    if "factors.1_2.down" in state:
+        weights = low_rank(wheel_weights(), factors_in(state), f"low-rank:{path.name}", digest)
+        return VGG19(weights, pooling=pooling, padding=padding)
     if "features.0.weight" in state:
         return VGG19(torchvision_vgg19(state, path, digest), pooling=pooling, padding=padding)
     if "layer1.0.conv1.weight" in state:
@@ -110,6 +114,14 @@ def distilled(state: dict[str, Tensor], name: str, digest: str) -> Weights:
     tables = {k: f"student.maps.{k}" for k in layers if f"student.maps.{k}.weight" in state}
     maps = {k: (state[f"{t}.weight"].float(), state[f"{t}.bias"].float()) for k, t in tables.items()}
     return Weights({c: (w.float(), b.float()) for c, (w, b) in found.items()}, *IMAGENET, name, digest, maps)
+
+
+def factors_in(state: dict[str, Tensor]) -> Factors:
+    """What `training/low_rank.py` wrote: factors.CONV.down, .up and .bias."""
+    parts = {key.split(".")[1]: [state.get(f"factors.{key.split('.')[1]}.{p}") for p in FACTORS] for key in state}
+    if not all(part is not None for found in parts.values() for part in found):
+        raise InputError("factors of a low-rank VGG-19 lack one of down, up and bias")
+    return {conv: (down, up, bias) for conv, (down, up, bias) in parts.items()}  # type: ignore[misc]
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

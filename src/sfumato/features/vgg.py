@@ -33,7 +33,8 @@ class Weights:
     `convs` maps "1_1" .. "5_4", or the first of these, to (C_out x C_in x 3 x 3, C_out), input channels in the order
     RGB; the first layer sees (picture - mean) * scale. A distilled network has fewer channels; where its `maps` (by
     layer, C x c x 1 x 1 and C) lead to the full widths, what it says of these layers comes through them: statistics of
-    the narrow channels themselves weigh directions otherwise than VGG-19's do.
+    the narrow channels themselves weigh directions otherwise than VGG-19's do. Convolutions in `ups` (C x r x 1 x 1)
+    are in two parts, the first with r outputs and without a bias (`sfumato.features.low_rank`).
     """
 
     convs: Mapping[str, tuple[Tensor, Tensor]]
@@ -42,6 +43,7 @@ class Weights:
     name: str
     sha256: str
     maps: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    ups: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class VGG19:
@@ -58,6 +60,7 @@ class VGG19:
         self.scale = torch.tensor(weights.scale).view(1, 3, 1, 1)
         self.convs = {conv: (w, b, transposed(w)) for conv, (w, b) in weights.convs.items()}
         self.maps = dict(weights.maps)
+        self.ups = {conv: (up, up.transpose(0, 1).contiguous()) for conv, up in weights.ups.items()}
         self.layers = tuple(layer for layer in LAYERS if layer[4:] in self.convs)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
@@ -66,6 +69,7 @@ class VGG19:
             k: (w.to(device, dtype), b.to(device, dtype), a.to(device, dtype)) for k, (w, b, a) in self.convs.items()
         }
         self.maps = {k: (w.to(device, dtype), b.to(device, dtype)) for k, (w, b) in self.maps.items()}
+        self.ups = {k: (u.to(device, dtype), a.to(device, dtype)) for k, (u, a) in self.ups.items()}
         if dtype in (torch.bfloat16, torch.float16) or (device is not None and torch.device(device).type == "cuda"):
             last = torch.channels_last
             self.convs = {
@@ -95,7 +99,9 @@ class VGG19:
             before, after = f"conv{conv}", f"relu{conv}"
             relu = before not in wanted
             padded = F.pad(x, (1, 1, 1, 1), "replicate") if self.padding == "replicate" else x
-            x = frozen_conv(padded, weight, bias, adjoint, padding=int(self.padding == "zeros"), relu=relu)
+            x = frozen_conv(
+                padded, weight, bias, adjoint, padding=int(self.padding == "zeros"), relu=relu, up=self.ups.get(conv)
+            )
             if not relu:
                 kept[before] = x
                 x = F.relu(x)
