@@ -74,6 +74,9 @@ def generated(
     seed: Annotated[int, Parameter(help="Seed of the first picture made.")] = 1,
     truncation: Annotated[float, Parameter(help="Below 1 gives up variety for quality.")] = 1.0,
     class_: Annotated[str, Parameter(name="--class", help="Only this class of a conditional generator.")] = "",
+    path_length: Annotated[
+        int, Parameter(help="Pairs of latents for the perceptual path length, 1000 say; 0 leaves it out.")
+    ] = 0,
     device: Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
     no_cache: Annotated[bool, Parameter(negative=(), help="Do not keep what the network sees in the data.")] = False,
     quiet: Quiet = False,
@@ -96,6 +99,7 @@ def generated(
             seed=seed,
             truncation=truncation,
             class_=class_,
+            path_length=path_length,
             device=device,
             cache=not no_cache,
             on_batch=lambda done, total: progress.show(done, total, (0, 0), {}),

@@ -15,7 +15,9 @@ from sfumato.errors import InputError
 from sfumato.evaluate import sets
 from sfumato.evaluate.generated import HALVES, IDENTITY, REPEATED, evaluate_generated
 from sfumato.evaluate.sets import cache_folder, embedded, read_set
-from sfumato.metrics.embedding import Embedded
+from sfumato.generate.sampling import load_sampler
+from sfumato.metrics.embedding import Embedded, load_embedding
+from sfumato.metrics.perceptual_path_length import activations, path_lengths, trimmed
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +119,27 @@ def test_made_pictures_must_have_one_size(judge: Path, tmp_path: Path) -> None:
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     with pytest.raises(InputError, match=r"b.png has 16 x 18 pixels where others have 16 x 16"):
         evaluate_generated(tmp_path, pictures(tmp_path / "real.npz"), features=str(judge))
+
+
+def test_the_path_length_is_named_and_of_the_made_pictures_only(
+    judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, model = pictures(tmp_path / "real.npz"), plain(tmp_path / "gan.safetensors")
+    call = ["evaluate", "generated", str(model), "--data", str(data), "--features", str(judge), "-n", "20"]
+    assert main([*call, "--path-length", "12", "--seed", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    embedding = load_embedding(judge)
+    lengths = path_lengths(load_sampler(model)[0], activations(embedding)[1], pairs=12, seed=3)
+    assert found["rows"]["gan.safetensors"]["PPL-digits"] == pytest.approx(trimmed(lengths).mean, rel=1e-3)
+    assert found["rows"]["gan.safetensors"]["PPL-digits"] > 0
+    assert [k for k in found["rows"] if "PPL-digits" in found["rows"][k]] == ["gan.safetensors"]
+    assert any("12 pairs of latents, seeds from 3 on" in note and "not LPIPS" in note for note in found["notes"])
+    assert main([*call, "--path-length", "12", "--truncation", "0"]) == 0
+    assert "PPL-digits" in capsys.readouterr().out
+    with pytest.raises(InputError, match="pictures have no latents"):
+        evaluate_generated(data, data, features=str(judge), path_length=5)
+    with pytest.raises(InputError, match="path_length must be 0"):
+        evaluate_generated(model, data, features=str(judge), path_length=-1)
 
 
 def test_what_a_network_saw_is_kept_by_pixels_and_network(tmp_path: Path) -> None:

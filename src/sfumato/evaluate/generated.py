@@ -9,9 +9,11 @@ import torch
 
 from sfumato._version import __version__
 from sfumato.errors import InputError
-from sfumato.evaluate.sets import PictureSet, Shown, embedded, made_set, read_set
+from sfumato.evaluate.sets import PictureSet, Shown, embedded, holds_pictures, made_set, read_set
+from sfumato.generate.sampling import class_number, load_sampler
 from sfumato.metrics.embedding import ClassifierEmbedding, Embedded, Embedding, load_embedding
 from sfumato.metrics.generated import central, compare, halves, names, repeated
+from sfumato.metrics.perceptual_path_length import EPSILON, activations, path_lengths, trimmed
 from sfumato.metrics.sliced_wasserstein import SIDE, sliced_wasserstein
 from sfumato.stylize.device import choose_device
 
@@ -72,6 +74,7 @@ def evaluate_generated(
     seed: int = 1,
     truncation: float = 1.0,
     class_: str = "",
+    path_length: int = 0,
     device: str = "auto",
     cache: bool = True,
     on_batch: Shown | None = None,
@@ -86,6 +89,7 @@ def evaluate_generated(
         seed: of the first picture made.
         truncation: as in `generate`.
         class_: only this class of a conditional generator.
+        path_length: pairs of latents between which the perceptual path length is measured; 0 leaves it out.
         device: where networks work.
         cache: keep the data's features for the next time, in `$SFUMATO_CACHE` or the user's cache folder.
         on_batch: called with (pictures made, pictures to make).
@@ -95,6 +99,10 @@ def evaluate_generated(
     """
     if count < 2:
         raise InputError(f"count must be at least 2, not {count}")
+    if path_length < 0:
+        raise InputError(f"path_length must be 0 or a number of pairs, not {path_length}")
+    if path_length and holds_pictures(source):
+        raise InputError(f"{source}: pictures have no latents to walk between, so no path length: give a generator")
     place = choose_device(device)
     embedding = load_embedding(features, place)
     made = made_set(
@@ -104,6 +112,10 @@ def evaluate_generated(
     real = read_set(data, size=(height, width), count=count)
     of_made, of_real = embedded(made, embedding, cached=False), embedded(real, embedding, cached=cache)
     rows = {made.name: compare(of_made, of_real, embedding.title) | _patches(made, real)}
+    walked = (
+        _walked(source, embedding, path_length, seed, truncation, class_, place, on_batch) if path_length else ({}, [])
+    )
+    rows[made.name] |= walked[0]
     rows |= references(of_real, embedding.title)
     rows[IDENTITY] |= _patches(real, real)
     columns = tuple(dict.fromkeys(k for row in rows.values() for k in row if not k.endswith("deviation")))
@@ -116,7 +128,12 @@ def evaluate_generated(
         made=made.about,
         data=real.about | {"sha256": real.sha256},
         shares=class_shares(embedding, of_made, of_real),
-        notes=(*made.notes, *real.notes, *count_notes(len(made.pixels), len(real.pixels), embedding.title)),
+        notes=(
+            *made.notes,
+            *real.notes,
+            *count_notes(len(made.pixels), len(real.pixels), embedding.title),
+            *walked[1],
+        ),
     )
 
 
@@ -149,6 +166,37 @@ def class_shares(embedding: Embedding, made: Embedded, real: Embedded) -> dict[s
     classes = embedding.trained.classes
     parts = [torch.bincount(x.argmax(1), minlength=len(classes)) / len(x) for x in (made.chances, real.chances)]
     return {name: (float(a), float(b)) for name, a, b in zip(classes, *parts, strict=True)}
+
+
+def _walked(
+    source: str | Path,
+    embedding: Embedding,
+    pairs: int,
+    seed: int,
+    truncation: float,
+    class_: str,
+    device: torch.device,
+    on_batch: Shown | None,
+) -> tuple[dict[str, float], list[str]]:
+    """The perceptual path length of a generator, and a note on what it is of."""
+    name, perceived = activations(embedding)
+    sampler, _ = load_sampler(source, device)
+    found = trimmed(
+        path_lengths(
+            sampler,
+            perceived,
+            pairs=pairs,
+            seed=seed,
+            truncation=truncation,
+            label=class_number(sampler, class_),
+            on_batch=on_batch,
+        )
+    )
+    note = (
+        f"{name}: {found.kept} of {pairs} pairs of latents, seeds from {seed} on, steps of {EPSILON:g} anywhere "
+        "between the two; not LPIPS, which the published lengths are in"
+    )
+    return {name: found.mean, f"{name} deviation": found.deviation}, [note]
 
 
 def _patches(made: PictureSet, real: PictureSet) -> dict[str, float]:
