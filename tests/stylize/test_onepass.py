@@ -174,6 +174,7 @@ def test_windows_stand_for_the_picture(brush: Painter, monkeypatch: pytest.Monke
     """A picture that is alike everywhere, whole and by the statistics of windows."""
     content = tensor(200, 320, 1, torch.float32)
     whole = done(brush, content, seed=3)
+    monkeypatch.setattr(onepass, "WHOLE", 30_000)
     monkeypatch.setattr(onepass, "SAMPLE", 30_000)
     monkeypatch.setattr(onepass, "WINDOW", 64)
     sampled = done(brush, content, seed=3)

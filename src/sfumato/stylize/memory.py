@@ -19,8 +19,10 @@ LARGEST_TILE = 1024
 SMALLEST_TILE = 96
 RESERVE = 160 << 20
 """Beside what is counted: PyTorch's scratch, pages that are only partly free."""
-LARGEST_CROP = 700_000
-"""Pixels that the one pass paints at a time, at most: more are no faster."""
+WHOLE = 400_000
+"""Pixels up to which the one pass paints a picture as a whole."""
+LARGEST_CROP = 280_000
+"""Pixels that it paints at a time of a larger one, at most: more are hardly faster."""
 SMALLEST_CORE = 64
 
 
@@ -85,7 +87,8 @@ def tile_of_pass(height: int, width: int, cost: float, fixed: int, overlap: int,
     whole picture takes. Raises `InputError` that names the memory it would take.
     """
     held = psutil.Process().memory_info().rss + RESERVE + fixed
-    most, parts, side = min(LARGEST_CROP, (limit - held) / cost), 0, SMALLEST_CORE + 1
+    largest = WHOLE if height * width <= WHOLE else LARGEST_CROP
+    most, parts, side = min(largest, (limit - held) / cost), 0, SMALLEST_CORE + 1
     while side > SMALLEST_CORE:
         parts += 1
         side = max(SMALLEST_CORE, -(-max(height, width) // (8 * parts)) * 8)

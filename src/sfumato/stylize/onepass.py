@@ -1,6 +1,6 @@
 """Style transfer in one pass of a trained network, at any size.
 
-Every layer is normalised by statistics of the picture. A picture of up to half a million pixels is its own sample, and
+Every layer is normalised by statistics of the picture. A picture of up to 400,000 pixels is its own sample, and
 has been painted when they are known. Of a larger one evenly spread windows are painted first, for the statistics; then
 it is painted tile by tile, every crop as much larger than its tile as the network sees. The deep part, which sees
 furthest and costs little memory, is computed in large blocks, so that the rest needs only a small overlap. Noise
@@ -25,7 +25,7 @@ from sfumato.picture.tiles import Span, Tile
 from sfumato.style.statistics import Moments, moments
 from sfumato.stylize.finish import Finish, floats
 from sfumato.stylize.iterate import Iterate, Style
-from sfumato.stylize.memory import tile_of_pass
+from sfumato.stylize.memory import WHOLE, tile_of_pass
 from sfumato.stylize.options import StylizeOptions
 from sfumato.stylize.painter import Folded, Painter, Reach
 
@@ -39,8 +39,8 @@ PERIOD = 512
 """Positions after which the noise repeats, at every stride."""
 BLOCK = 2048
 """Side of the blocks in which the deep part is computed."""
-SAMPLE = 1 << 19
-"""Pixels of a picture, at most, whose statistics stand for its own."""
+SAMPLE = 1 << 18
+"""Pixels of a larger picture than `WHOLE`, at most, whose statistics stand for its own."""
 WINDOW = 128
 """Side of the windows in which they are sampled."""
 PREVIEW = 1 << 20
@@ -96,12 +96,12 @@ class OnePass:
     def __iter__(self) -> Iterator[Iterate]:
         folded, noise, reach = self._folded(), noise_of(self.options.seed), self.painter.reach
         whole = Tile(*(Span(0, end, 0, end, True) for end in self.end))
-        if math.prod(self.end) <= SAMPLE and max(self.end) <= self.tile and self.shares is None:
+        if math.prod(self.end) <= WHOLE and max(self.end) <= self.tile and self.shares is None:
             self._put(self._measured(folded, [whole], noise), whole)
             self.steps = 1
             yield Iterate(1, 1, (self.height, self.width), {}, self._preview())
             return
-        windows = [whole] if math.prod(self.end) <= SAMPLE else spread_windows(*self.end)
+        windows = [whole] if math.prod(self.end) <= WHOLE else spread_windows(*self.end)
         blocks = self._grid(max(BLOCK, self.tile), Reach.rounded(reach.trunk) + self.overlap)
         painting = [(block, tile) for block in blocks for tile in self._inside(block)]
         step, total = 1, len(painting) + 1

@@ -94,8 +94,8 @@ class StylizeOptions:
     padding: Literal["zeros", "replicate"] = "replicate"
     """What the feature network sees beyond the border."""
     features: str = "vgg19"
-    """Feature network: `vgg19` (installed with sfumato), or a file: VGG-19 or ResNet-50 in torchvision's layout, or one
-    that `sfumato train distill` made. `mixed` (large scales by a light network) waits for a bundled `vgg-lite`."""
+    """Feature network: `vgg19`, `vgg-lite` (the same in fewer multiplications, nearly as good), `mixed` (`vgg-lite` from
+    384 pixels), or a file: VGG-19 or ResNet-50 in torchvision's layout, or one that `sfumato train distill` made."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
