@@ -94,7 +94,7 @@ class StylizeOptions:
     padding: Literal["zeros", "replicate"] = "replicate"
     """What the feature network sees beyond the border."""
     features: str = "vgg19"
-    """Feature network: `vgg19`, `vgg-lite` (the same in fewer multiplications, nearly as good), `mixed` (`vgg-lite` from
+    """Feature network: `vgg19`, `vgg-lite` (it with fewer multiplications, nearly as good), `mixed` (`vgg-lite` from
     384 pixels), or a file: VGG-19 or ResNet-50 in torchvision's layout, or one that `sfumato train distill` made."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
