@@ -422,6 +422,13 @@ def test_a_run_that_is_too_short_says_so(tmp_path: Path) -> None:
     assert lines(tmp_path / "long", "note") == []
 
 
+def test_fewer_pictures_than_a_batch_are_said(tmp_path: Path) -> None:
+    train(tmp_path / "few", batch=11, steps=2)
+    assert [line["note"] for line in lines(tmp_path / "few", "note")] == [
+        "warning: b has 10 pictures, fewer than a step's 11: they will be learnt by heart"
+    ]
+
+
 def test_bad_pictures_are_told_once_and_reported(tmp_path: Path) -> None:
     bad = Still(12, 0.25)
 

@@ -278,8 +278,14 @@ class _Trainer:
                 self._warn_if_short()
 
     def _warn_if_short(self) -> None:
+        batch = self.options.batch * self.run.world
+        for role, pictures in self.data.items():
+            if (count := len(pictures)) < batch:
+                self.note(
+                    f"warning: {role} has {count} pictures, fewer than a step's {batch}: they will be learnt by heart"
+                )
         if isinstance(self.method, Warns):
-            warning = self.method.short(self.run.steps, self.options.batch * self.run.world)
+            warning = self.method.short(self.run.steps, batch)
             if warning:
                 self.note(f"warning: {warning}")
 
