@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 
-from sfumato import cli_data, cli_generate, cli_judge, cli_train
+from sfumato import cli_convert, cli_data, cli_generate, cli_judge, cli_train
 from sfumato._version import __version__
 from sfumato.cli_flags import Json, Output, Quiet, flags, given, prepare_memory
 from sfumato.errors import InputError, unknown
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sfumato.progress import Reporter
     from sfumato.stylize.work import Stylizing
 
-VERBS = ("stylize", "generate", "train", "resume", "data", "evaluate", "export", "demo", "inspect", "models")
+VERBS = ("stylize", "generate", "train", "resume", "data", "evaluate", "export", "convert", "demo", "inspect", "models")
 
 
 StylizeFlags = flags(StylizeOptions)
@@ -219,6 +219,7 @@ def inspect(picture: Annotated[Path, Parameter(help="A picture made by sfumato."
     return 0
 
 
+cli_convert.register(app)
 cli_data.register(app)
 cli_generate.register(app)
 cli_train.register(app)

@@ -48,6 +48,8 @@ class Config:
     """A layer at the size S has this over S channels (S = 4, 8, 16, ...) ..."""
     channel_max: int = 512
     """... but no more than this."""
+    clamp: float = 0.0
+    """Largest value that a layer of the generator gives, either sign (the authors' models: 256); 0 leaves all."""
     mixing: float = 0.9
     """Chance of a picture to have two codes, the second from a random layer on."""
     r1: float | None = None
@@ -112,6 +114,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mapping_layers": (1, 32),
     "channel_base": (16, 1 << 20),
     "channel_max": (1, 4096),
+    "clamp": (0, 1e6),
     "mixing": (0, 1),
     "r1": (0, 1e6),
     "r1_every": (1, 1024),

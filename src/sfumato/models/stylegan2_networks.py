@@ -28,6 +28,11 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
 
 
+def clamped(x: Tensor, most: float) -> Tensor:
+    """Cut at +-`most`, as the ADA paper's authors do for half precision; 0 leaves all."""
+    return x.clamp(-most, most) if most else x
+
+
 def modulated_conv(x: Tensor, weight: Tensor, scale: Tensor, *, double: bool = False, gain: float = 1.0) -> Tensor:
     """Equations 1 and 3: every sample scales the weights' inputs, and their norm is divided out of the outputs.
 
@@ -75,9 +80,11 @@ class Mapping(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution, noise, bias, leaky ReLU; section 2.2."""
 
-    def __init__(self, inputs: int, outputs: int, code: int, size: tuple[int, int], *, double: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, code: int, size: tuple[int, int], *, double: bool, clamp: float = 0.0
+    ) -> None:
         super().__init__()
-        self.doubles = double
+        self.doubles, self.clamp = double, clamp
         self.affine = EqualLinear(code, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -91,14 +98,15 @@ class StyledConv(nn.Module):
             fixed = cast(Tensor, self.noise_const)
             field = torch.randn(len(y), 1, *y.shape[2:], device=y.device) if noise == "random" else fixed
             added = added + field * (self.noise_strength * ROOT2)
-        return leaky(y + added.to(y.dtype))
+        return clamped(leaky(y + added.to(y.dtype)), self.clamp)
 
 
 class ToRGB(nn.Module):
     """Modulated without demodulation, 1 x 1."""
 
-    def __init__(self, inputs: int, code: int) -> None:
+    def __init__(self, inputs: int, code: int, *, clamp: float = 0.0) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = EqualLinear(code, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
@@ -107,7 +115,7 @@ class ToRGB(nn.Module):
         scale = self.affine(w) / math.sqrt(x.shape[1])
         weights = self.weight[:, :, 0, 0] * scale[:, None]
         colors: Tensor = (weights @ x.flatten(2)).view(len(x), 3, *x.shape[2:])
-        return colors.float() + self.bias[:, None, None]
+        return clamped(colors.float() + self.bias[:, None, None], self.clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -117,11 +125,11 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         size, width = (c.start[0] << level, c.start[1] << level), c.width(level)
         if level:
-            self.conv0 = StyledConv(c.width(level - 1), width, c.code, size, double=True)
+            self.conv0 = StyledConv(c.width(level - 1), width, c.code, size, double=True, clamp=c.clamp)
         else:
             self.const = nn.Parameter(torch.randn(width, *size))
-        self.conv1 = StyledConv(width, width, c.code, size, double=False)
-        self.torgb = ToRGB(width, c.code)
+        self.conv1 = StyledConv(width, width, c.code, size, double=False, clamp=c.clamp)
+        self.torgb = ToRGB(width, c.code, clamp=c.clamp)
 
     def forward(
         self, x: Tensor | None, picture: Tensor | None, ws: list[Tensor], noise: Noise
