@@ -19,10 +19,11 @@ def generate(
     /,
     *,
     output: Annotated[
-        Path, Parameter(name=["--output", "-o"], help="A picture for a sheet, a folder for single pictures, or a GIF.")
+        Path,
+        Parameter(name=["--output", "-o"], help="A picture for a sheet, a folder for single pictures; a GIF or MP4."),
     ] = Path("generated.png"),
     walk: Annotated[
-        bool, Parameter(negative=(), help="From every seed to the next: a strip a pair, or for ever round as a GIF.")
+        bool, Parameter(negative=(), help="From every seed to the next: a strip a pair, or round as a GIF or MP4.")
     ] = False,
     frames: Annotated[int, Parameter(help="Pictures from one seed to the next of a walk.")] = 12,
     codes: Annotated[

@@ -1,5 +1,6 @@
 """The verb `generate`: sheets, single pictures, ways between seeds, turned codes, and the seeds' promise."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from torch import Tensor
 from sfumato import generate
 from sfumato.cli import main
 from sfumato.errors import InputError
-from sfumato.generate import sampling, traverse, walk
+from sfumato.generate import sampling, shown, traverse, walk
 from sfumato.generate.sampling import BATCH, class_number, load_sampler, paint
-from sfumato.generate.shown import MARGIN, SMALLEST_CELL
+from sfumato.generate.shown import MARGIN, SMALLEST_CELL, between, write_mp4
 from sfumato.picture.record import read_record
 
 from .made import plain, with_codes
@@ -99,6 +100,40 @@ def test_a_gif_goes_round(model: Path, tmp_path: Path) -> None:
     assert frames[0].shape == (32, 32, 3)
     gaps = [np.abs(a - b).mean() for a, b in zip(frames, [*frames[1:], frames[0]], strict=True)]
     assert gaps[-1] < 3 * np.median(gaps)  # the end meets the beginning
+
+
+def test_a_video_goes_round_as_the_gif_does(model: Path, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    walk(model, tmp_path / "walk.mp4", count=3, frames=4, scale=2)
+    with av.open(str(tmp_path / "walk.mp4")) as file:
+        stream = file.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert float(stream.average_rate) == pytest.approx(1000 / 60, rel=1e-3)
+        frames = [f.to_ndarray(format="rgb24") / 255 for f in file.decode(stream)]
+    sampler, _ = load_sampler(model)
+    wanted = [p.permute(1, 2, 0).numpy() for p in between(sampler, sampler.draw((1, 2, 3)), 4, closed=True)]
+    assert len(frames) == len(wanted) == 3 * 4
+    bright = np.array([0.299, 0.587, 0.114])  # colours have half the sides in the file
+    seen = [frame @ bright for frame in frames]
+    true = [picture.repeat(2, 0).repeat(2, 1) @ bright for picture in wanted]
+    own = np.mean([np.abs(a - b).mean() for a, b in zip(seen, true, strict=True)])
+    late = np.mean([np.abs(a - b).mean() for a, b in zip(seen, [*true[1:], true[0]], strict=True)])
+    assert own < 0.02
+    assert own < 0.8 * late  # each is nearest to its own picture
+    write_mp4(tmp_path / "odd.mp4", torch.rand(2, 3, 17, 15), 1)
+    with av.open(str(tmp_path / "odd.mp4")) as file:
+        assert {f.to_ndarray(format="rgb24").shape for f in file.decode(video=0)} == {(18, 16, 3)}
+
+
+def test_a_walk_nowhere_is_refused_before_any_painting(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "between", lambda *_, **__: pytest.fail("painted"))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match=r"pip install 'sfumato\[video\]'; a GIF needs none"):
+        walk(model, tmp_path / "walk.mp4")
+    with pytest.raises(InputError, match="unknown picture extension"):
+        walk(model, tmp_path / "walk.xyz")
 
 
 def test_turned_codes_are_a_labelled_grid(coded: Path, tmp_path: Path) -> None:

@@ -95,21 +95,28 @@ def generate(model: Model, *, output: Model | None = None, **given: Any) -> Gene
 
 
 def walk(model: Model, output: Model, *, frames: int = 12, **given: Any) -> Path:
-    """A way through the pictures of `count` seeds, `frames` from each to the next: a strip a pair, or a GIF.
+    """A way through the pictures of `count` seeds, `frames` from each to the next: a strip a pair, a GIF or an MP4.
 
-    A GIF goes on from the last seed to the first, for ever. Raises `InputError`.
+    GIF and MP4 go on from the last seed to the first. Raises `InputError`, before any work where the output cannot be.
     """
     from sfumato.generate.sampling import class_number
-    from sfumato.generate.shown import between, write_gif, write_strips
+    from sfumato.generate.shown import between, video_library, write_gif, write_mp4, write_strips
+    from sfumato.picture.io import check_output
 
     options, sampler, record = prepared(model, {"count": 4, **given})
     if options.count < 2 or not 2 <= frames <= 1000:
         raise InputError("a walk needs at least two seeds and 2 to 1000 frames between them")
     target, seeds = Path(output), [options.seed + i for i in range(options.count)]
+    kind = target.suffix.lower()
+    if kind == ".mp4":
+        video_library()
+    elif kind != ".gif":
+        check_output(target)
     label = class_number(sampler, options.class_)
     latents = sampler.draw(seeds, truncation=options.truncation, label=label)
-    if target.suffix.lower() == ".gif":
-        write_gif(target, between(sampler, latents, frames, closed=True), options.scale)
+    if kind in (".gif", ".mp4"):
+        write = write_gif if kind == ".gif" else write_mp4
+        write(target, between(sampler, latents, frames, closed=True), options.scale)
     else:
         write_strips(target, between(sampler, latents, frames, closed=False), frames, options.scale, record)
     return target
