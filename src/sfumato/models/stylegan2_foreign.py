@@ -252,10 +252,10 @@ def filled(found: Found, config: Config) -> tuple[dict[str, nn.Module], list[str
             stored = found.tensors[found.key(ours)]
             value = stored.tensor().double().reshape(shape) * factor(found, ours)
             state[network][key] = value.float()
-        elif key.endswith("noise_const") and found.has(ours.removesuffix("const") + "strength"):
+        elif key.endswith("noise_const") and found.has(ours.replace("_const", "_strength")):
             state[network][key] = torch.randn(shape, generator=chance)
             notes.append("the file holds no fixed noise: it was drawn")
-        elif key.endswith(("noise_const", "noise_strength")):  # a generator without noise
+        elif "noise_" in key and not found.has(ours.replace("_strength", "_const")):  # a generator without noise
             state[network][key] = torch.zeros(shape)
         elif key == "w_avg":
             state[network][key] = torch.zeros(shape)

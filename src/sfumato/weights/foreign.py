@@ -12,6 +12,7 @@ import math
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,10 @@ SCALARS = {"f2": "e", "f4": "f", "f8": "d", "b1": "?"} | {
     f"{kind}{1 << k}": letter for kind, letters in (("i", "bhiq"), ("u", "BHIQ")) for k, letter in enumerate(letters)
 }
 """{NumPy's name of a kind of number: the letter of `struct`}."""
-FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError, zipfile.BadZipFile, struct.error)
+FAULTS = (
+    *(ValueError, TypeError, LookupError, AttributeError, OSError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 """What damaged bytes make the standard library raise."""
 
 
