@@ -17,7 +17,8 @@ def _nnpack_pays(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and min(weight.shape[:2]) >= 64  # on thin layers the pictures' transform costs more than it saves,
+        and min(weight.shape[:2]) >= 16  # on thin layers the pictures' transform costs more than it saves,
+        and max(weight.shape[:2]) >= 64
         and x.shape[2] * x.shape[3] >= 32 * 32  # on small ones the weights'
         and torch._nnpack_available()  # this also initialises it, without which it fails
     )

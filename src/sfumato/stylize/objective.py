@@ -5,7 +5,7 @@ its gradient with respect to the sums computed, and that gradient sent back thro
 the whole picture, for a second pass over the tiles. A picture that fits is one tile and needs one pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal, NamedTuple
@@ -26,6 +26,7 @@ from sfumato.style.statistics import (
     mean_std,
     moments,
 )
+from sfumato.stylize.memory import release
 
 ALIGN = 32
 """Tiles start at multiples of the deepest stride of any feature network."""
@@ -80,6 +81,13 @@ class Scanner:
         whole = size >= max(height, width)
         self.tiles = [*tiles(height, width, max(height, width) if whole else size, ALIGN, halo)]
 
+    def each(self) -> Iterator[Tile]:
+        """The tiles in order; between them freed memory is given back, or its holes would add up over many tiles."""
+        for tile in self.tiles:
+            yield tile
+            if len(self.tiles) > 1:
+                release()
+
     def read(self, picture: Tensor, tile: Tile) -> dict[str, Tensor]:
         """{layer: 1 x C x h x w} of the tile's core; differentiable with respect to the picture."""
         crop = picture[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high]
@@ -114,7 +122,7 @@ def picture_moments(
     """Moments of every layer of a whole picture, read in tiles."""
     scanner = Scanner(network, layers, picture.shape[2], picture.shape[3], tile)
     weights, out = at_layers(network, layers, regions), dict[str, Moments]()
-    for t in scanner.tiles:
+    for t in scanner.each():
         for layer, f in scanner.read(picture, t).items():
             w = weights[layer]
             m = moments(f, None if w is None else scanner.core(w, t, layer))
@@ -199,7 +207,7 @@ class Objective:
         for layer in terms.content_layers:
             sums = (
                 list(self._content_sums(c, c, self._weight(layer, t)))
-                for t in self.scanner.tiles
+                for t in self.scanner.each()
                 for c in [self._content_at(t)[layer]]
             )
             self.content_moments[layer] = ContentSums(*reduce(_added, sums))
@@ -276,12 +284,12 @@ class Objective:
             (gradient,) = torch.autograd.grad(self._weighted(losses), x)
         else:
             with torch.no_grad():
-                total = reduce(_added, (self._sums(x, t) for t in self.scanner.tiles))  # one list held, not one a tile
+                total = reduce(_added, (self._sums(x, t) for t in self.scanner.each()))  # one list held, not one a tile
             leaves = [s.requires_grad_() for s in total]
             losses = self._losses(leaves)
             wanted = torch.autograd.grad(self._weighted(losses), leaves, allow_unused=True)
             gradient = torch.zeros_like(x)
-            for t in self.scanner.tiles:
+            for t in self.scanner.each():
                 box = (..., slice(t.y.low, t.y.high), slice(t.x.low, t.x.high))
                 gradient[box] += self._tile_gradient(x[box], t, wanted)
         values = {k: float(v.detach()) for k, v in losses.items()}

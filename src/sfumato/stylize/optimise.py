@@ -140,9 +140,9 @@ class Optimisation:
                     pairs_kept(options, scale.height * scale.width),
                 )
             network, project = self._network(scale), _within(content, keep)
-            self.best, x = project(x), None  # no second hold on a picture that is about to be replaced
+            start, x = [project(x)], None  # handed over: no second hold on a picture that is about to be replaced
             tidy()
-            yield from self._descend(objective, minimiser, project, scale, level, budget, tidy)
+            yield from self._descend(objective, minimiser, start, project, scale, level, budget, tidy)
             x = self.best
             if budget.over():
                 return
@@ -183,14 +183,15 @@ class Optimisation:
         self,
         objective: Objective,
         minimiser: LBFGS | Adam,
+        start: list[Tensor],
         project: Callable[[Tensor], Tensor],
         scale: Scale,
         level: int,
         budget: Budget,
         tidy: Callable[[], None],
     ) -> Iterator[Iterate]:
-        """From `best`, at one size."""
-        x, lowest, mean, steps, started = self.best, math.inf, None, scale.steps, time.monotonic()
+        """From the one picture in `start`, which is taken, at one size."""
+        x, lowest, mean, steps, started = start.pop(), math.inf, None, scale.steps, time.monotonic()
         self.made.append(0)
         before = sum(self.made)
         later = sum(s.steps for s in self.scales[level + 1 :])
@@ -229,7 +230,8 @@ class Optimisation:
     def _tile(self, largest: Scale) -> int:
         def pictures(pixels: int) -> float:
             pairs = pairs_kept(self.options, pixels)
-            return 5 + 2 * pairs + (2 if pairs else 0) + bool(self.options.average)
+            moments = 2 if self.options.optimizer == "adam" else 2 * pairs + (2 if pairs else 0)
+            return 4 + moments + bool(self.options.average)  # 4: content, iterate, best, gradient
 
         halo = max(self.network.reach(layer) for layer in terms_of(self.options).layers)
         return tile_for(largest.height, largest.width, pictures, halo, self.limit)
