@@ -82,6 +82,7 @@ def test_gradients_vanish_by_their_own_past_or_altogether() -> None:
         ([{"diversity": 0.1}] * 6, []),  # a beginning
         ([{"diversity": 0.1}] * 40, [12]),  # it never came: progress is the look over 40
         ([{"diversity": 0.1}, {"diversity": 0.4}, {"diversity": 0.9}] * 9, [3]),
+        ([{"score": 3.0}] * 40 + [{"precision": 0.8, "recall": 0.0}], [40]),  # judged at the end alone
         ([{"precision": 0.9, "recall": 0.4}, {"precision": 0.9, "recall": 0.01}], [1]),
         ([{"precision": 0.9, "recall": 0.4}, {"precision": 0.1, "recall": 0.01}], []),  # bad, not collapsed
         ([{"precision": 0.6, "recall": 0.1}] * 40, []),

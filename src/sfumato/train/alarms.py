@@ -111,8 +111,8 @@ class Watch:
     def judgement(self, step: int, progress: float, metrics: Mapping[str, float]) -> list[Alarm]:
         """Mode collapse, by the variety of made pictures, and by high precision with no recall.
 
-        Either must have been better before, or stay bad after the run's first quarter. `metrics` may have `diversity`
-        (deviation of made features over that of real ones), `precision` and `recall`.
+        Either must have been better before, stay bad after the run's first quarter, or be bad at its end. `metrics` may
+        have `diversity` (deviation of made features over that of real ones), `precision` and `recall`.
         """
         signs = []
         diversity, recall = metrics.get("diversity"), metrics.get("recall")
@@ -147,11 +147,11 @@ class Watch:
         return self._once("", VICTORY_OF_JUDGE, text)
 
     def _lost(self, name: str, value: float, low: float, good: float, progress: float) -> bool:
-        """Whether what was good before is too low, or too low for some judgements after the beginning."""
+        """Whether what was good before is too low, or too low for some judgements after the beginning or at the end."""
         was = self.best.get(name, -math.inf)
         self.best[name] = max(was, value)
         streak = self._streak(name, value < low and progress >= BEGINNING)
-        return value < low and (was >= good or streak >= FEW)
+        return value < low and (was >= good or streak >= FEW or progress >= 1)
 
     def _streak(self, name: str, bad: bool) -> int:
         self.streaks[name] = self.streaks.get(name, 0) + 1 if bad else 0

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic as now
@@ -280,7 +280,7 @@ class _Trainer:
     def _warn_if_short(self) -> None:
         batch = self.options.batch * self.run.world
         for role, pictures in self.data.items():
-            if (count := len(pictures)) < batch:
+            if isinstance(pictures, Sized) and (count := len(pictures)) < batch:  # what is drawn anew has no end
                 self.note(
                     f"warning: {role} has {count} pictures, fewer than a step's {batch}: they will be learnt by heart"
                 )
