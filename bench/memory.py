@@ -19,6 +19,7 @@ from pictures import bundled, opened
 from PIL import Image, ImageOps
 from running import command_line, machine, measured
 
+FEW = Path(__file__).parent / "few_tiles.py"
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -46,6 +47,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4096, help="of the square content picture")
     parser.add_argument("--max-memory", default="2GiB")
     parser.add_argument("--schedule", type=int, nargs="+", help="steps of every scale, smallest first")
+    parser.add_argument(
+        "--tiles", type=int, help="visit so many tiles alone (few_tiles.py): the same memory in less time"
+    )
     parser.add_argument("--content", type=Path, default=bundled("photos", "astronaut"))
     parser.add_argument("--style", type=Path, default=bundled("paintings", "starry_night"))
     parser.add_argument("--refused", default="500MiB", help="a limit that is too small for the picture")
@@ -58,7 +62,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         photo, target = Path(scratch) / "content.png", folder / f"memory-{args.side}.png"
         ImageOps.fit(opened(args.content), (args.side, args.side), Image.Resampling.BICUBIC).save(photo)
-        call = [*command(), "stylize", str(photo), str(args.style), "--size", "original", "-o", str(target), "--quiet"]
+        program = command() if args.tiles is None else [sys.executable, str(FEW), str(args.tiles)]
+        call = [*program, "stylize", str(photo), str(args.style), "--size", "original", "-o", str(target), "--quiet"]
         run = measured([*call, "--max-memory", args.max_memory, "--schedule", *map(str, schedule)])
         limit = in_bytes(args.max_memory)
         if run.code:
