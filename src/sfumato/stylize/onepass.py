@@ -29,12 +29,10 @@ from sfumato.stylize.memory import WHOLE, tile_of_pass
 from sfumato.stylize.options import StylizeOptions
 from sfumato.stylize.painter import Folded, Painter, Reach
 
-LARGEST_STYLE = 1 << 19
+LARGEST_STYLE = 1 << 20
 """Pixels at which a style picture is read at most."""
 SMALLEST_STYLE = 16
 """Its short side at least."""
-FINE_STYLE = 256
-"""Short side above which a style is read at half the size it is painted at: as good, and a quarter of the work."""
 PERIOD = 512
 """Positions after which the noise repeats, at every stride."""
 BLOCK = 2048
@@ -144,7 +142,7 @@ class OnePass:
         """A picture's style at a short side of `short`, within bounds."""
         height, width = picture.shape[2:]
         most = math.sqrt(LARGEST_STYLE * min(height, width) / max(height, width))
-        side = max(SMALLEST_STYLE, round(min(short, max(FINE_STYLE, short / 2), most)))
+        side = max(SMALLEST_STYLE, round(min(short, most)))
         return self.painter.encode(picture, mask, side, key)
 
     def _own(self, region: int, inside: tuple[Tensor, Tensor]) -> Encoded:
