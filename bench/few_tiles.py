@@ -22,4 +22,4 @@ def few(self: objective.Scanner, *given: Any) -> None:
 
 
 objective.Scanner.__init__ = few  # type: ignore[method-assign]
-main()
+sys.exit(main())

@@ -218,13 +218,18 @@ def _tuples(value: Any) -> Any:
 
 def _work(fabric: "Fabric", job: Job, quiet: bool, json: bool) -> dict[str, Any] | None:
     """A worker process; plain values go back to the one that started it, None after Ctrl-C."""
+    from torch import distributed
+
     from sfumato.train.machine import Interrupted
 
     try:
         trained = job.work(fabric, quiet, json)
+        found = {**dataclasses.asdict(trained), "folder": str(trained.folder)}
     except Interrupted:
-        return None
-    return {**dataclasses.asdict(trained), "folder": str(trained.folder)}
+        found = None
+    if distributed.is_initialized():  # its threads, met by the process's end, abort it now and then
+        distributed.destroy_process_group()
+    return found
 
 
 @contextlib.contextmanager
