@@ -45,7 +45,7 @@ assert status == 0
 chance, killed = random.Random(), 0
 process = begin("killed", False)
 while True:
-    time.sleep(chance.uniform(0, 0.35 if killed else 0.6) * whole)
+    time.sleep(chance.uniform(0, 0.2 if killed else 0.4) * whole)
     if killed < kills:
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
