@@ -39,6 +39,11 @@ def told_apart(real: Tensor, made: Tensor) -> Tensor:
     return ((real > 0).float().mean() + (made < 0).float().mean()) / 2
 
 
+def too_few(seen: int, enough: int, family: str) -> str | None:
+    """Why a run that sees so few pictures will not do, in one sentence."""
+    return None if seen >= enough else f"{seen:,} pictures are few for {family}: give it {enough:,} or more"
+
+
 def shown(pictures: Tensor, columns: int | None = None) -> Tensor:
     """Pictures N x 1 or 3 x H x W as a sheet 3 x H' x W'."""
     return sheet(coloured(pictures.clamp(0, 1)), columns)

@@ -20,12 +20,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 from sfumato.errors import InputError
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.losses.orthogonal import orthogonal_penalty
-from sfumato.models.adversaries import Judge, drawn, shown, told_apart
-from sfumato.models.sampler import Code, config_from, slerp, uniform
+from sfumato.models.adversaries import Judge, drawn, shown, told_apart, too_few
+from sfumato.models.sampler import Code, load_generator, slerp, uniform
 from sfumato.train.data import Pictures
 from sfumato.train.labels import Numbers, classes_of, indices
 from sfumato.train.run import Run
-from sfumato.weights.files import load_model
 
 COLUMNS = 8
 """Pictures of a class on a preview."""
@@ -347,9 +346,7 @@ class Method:
 
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
-        if steps * batch >= 500_000:
-            return None
-        return f"{steps * batch:,} pictures are few for BigGAN: give it 500,000 or more"
+        return too_few(steps * batch, 500_000, "BigGAN")
 
 
 def regularised(generator: nn.Module) -> list[Tensor]:
@@ -370,10 +367,7 @@ class Sampler:
     @classmethod
     def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
-        model = load_model(source, "biggan")
-        config = config_from(Config, model.config)
-        generator = Generator(config)
-        model.fill({"generator": generator})
+        config, generator = load_generator(source, "biggan", Config, Generator)
         return cls(config, generator, device)
 
     def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:

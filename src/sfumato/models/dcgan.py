@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.losses.adversarial import OBJECTIVES
-from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown, told_apart
-from sfumato.models.sampler import NoiseSampler, config_from
+from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown, told_apart, too_few
+from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
-from sfumato.weights.files import load_model
 
 RANGES = {
     "resolution": (8, 512),
@@ -163,9 +162,7 @@ class Method:
 
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
-        if steps * batch >= 200_000:
-            return None
-        return f"{steps * batch:,} pictures are few for a DCGAN: give it 200,000 or more"
+        return too_few(steps * batch, 200_000, "a DCGAN")
 
 
 class Sampler(NoiseSampler):
@@ -174,8 +171,5 @@ class Sampler(NoiseSampler):
     @classmethod
     def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
-        model = load_model(source, "dcgan")
-        c = config_from(Config, model.config)
-        generator = Generator(c)
-        model.fill({"generator": generator})
+        c, generator = load_generator(source, "dcgan", Config, Generator)
         return cls(generator, latent=c.latent, prior=c.prior, resolution=c.resolution, device=device)

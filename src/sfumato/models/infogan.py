@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
 from sfumato.losses.adversarial import bce_discriminator, bce_generator
-from sfumato.models.adversaries import Judge, drawn, halvings, shown, told_apart
-from sfumato.models.sampler import Code, NoiseSampler, config_from, generator, normal, uniform
+from sfumato.models.adversaries import Judge, drawn, halvings, shown, told_apart, too_few
+from sfumato.models.sampler import Code, NoiseSampler, generator, load_generator, normal, uniform
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
-from sfumato.weights.files import load_model
 
 RANGES = {
     "resolution": (8, 256),
@@ -247,9 +246,7 @@ class Method:
 
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
-        if steps * batch >= 200_000:
-            return None
-        return f"{steps * batch:,} pictures are few for an InfoGAN: give it 200,000 or more"
+        return too_few(steps * batch, 200_000, "an InfoGAN")
 
 
 class Sampler(NoiseSampler):
@@ -276,10 +273,7 @@ class Sampler(NoiseSampler):
     @classmethod
     def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
-        model = load_model(source, "infogan")
-        c = config_from(Config, model.config)
-        network = Generator(c)
-        model.fill({"generator": network})
+        c, network = load_generator(source, "infogan", Config, Generator)
         return cls(c, network, device)
 
     def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:

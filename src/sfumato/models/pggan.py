@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from sfumato.errors import InputError
 from sfumato.layers.progressive import EqualConv, EqualLinear, minibatch_deviation, pixel_norm
 from sfumato.losses.adversarial import gradient_penalty, wasserstein_discriminator, wasserstein_generator
-from sfumato.models.adversaries import SHOWN, Judge, drawn, noise_of, shown
-from sfumato.models.sampler import NoiseSampler, config_from
+from sfumato.models.adversaries import SHOWN, Judge, drawn, noise_of, shown, too_few
+from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
-from sfumato.weights.files import load_model
 
 
 @dataclass(frozen=True)
@@ -250,9 +249,7 @@ class Method:
 
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
-        if steps * batch >= 500_000:
-            return None
-        return f"{steps * batch:,} pictures are few for a progressive GAN: give it 500,000 or more"
+        return too_few(steps * batch, 500_000, "a progressive GAN")
 
 
 class Sampler(NoiseSampler):
@@ -261,10 +258,7 @@ class Sampler(NoiseSampler):
     @classmethod
     def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
-        model = load_model(source, "pggan")
-        c = config_from(Config, model.config)
-        generator = Generator(c)
-        model.fill({"generator": generator})
+        c, generator = load_generator(source, "pggan", Config, Generator)
         return cls(generator, latent=c.latent, prior="normal", resolution=c.resolution, device=device)
 
     def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:

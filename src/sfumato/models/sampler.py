@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 from sfumato.train.run import stable_seed
+from sfumato.weights.files import load_model
 
 C = TypeVar("C")
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,15 @@ def slerp(first: Tensor, last: Tensor, share: float) -> Tensor:
     way = way / way.norm(dim=1, keepdim=True).clamp_min(1e-12)
     met: Tensor = (way * torch.lerp(length_a, length_b, share)).view_as(first).to(first.dtype)
     return met
+
+
+def load_generator(source: str | os.PathLike[str], family: str, kind: type[C], make: Callable[[C], N]) -> tuple[C, N]:
+    """A family's Config and its generator, which `make` builds of it, as a file has them. Raises as `load_model`."""
+    model = load_model(source, family)
+    config = config_from(kind, model.config)
+    made = make(config)
+    model.fill({"generator": made})
+    return config, made
 
 
 def config_from(kind: type[C], table: Mapping[str, Any]) -> C:

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.losses.adversarial import gradient_penalty, wasserstein_discriminator, wasserstein_generator
-from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown
-from sfumato.models.sampler import NoiseSampler, config_from
+from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown, too_few
+from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
-from sfumato.weights.files import load_model
 
 RANGES = {
     "resolution": (8, 512),
@@ -157,11 +156,7 @@ class Method:
 
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
-        if steps * batch >= 500_000:
-            return None
-        return (
-            f"{steps * batch:,} pictures are few for a WGAN-GP, most of which are the critic's: give it 500,000 or more"
-        )
+        return too_few(steps * batch, 500_000, "a WGAN-GP, most of which are the critic's")
 
 
 class Sampler(NoiseSampler):
@@ -170,8 +165,5 @@ class Sampler(NoiseSampler):
     @classmethod
     def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
-        model = load_model(source, "wgan_gp")
-        c = config_from(Config, model.config)
-        generator = Generator(c)
-        model.fill({"generator": generator})
+        c, generator = load_generator(source, "wgan_gp", Config, Generator)
         return cls(generator, latent=c.latent, prior="normal", resolution=c.resolution, device=device)
