@@ -48,6 +48,7 @@ def command(family: str) -> Callable[..., int]:
         data: source("data", roles) = None,  # type: ignore[valid-type]
         a: source("a", roles) = None,  # type: ignore[valid-type]
         b: source("b", roles) = None,  # type: ignore[valid-type]
+        labels: source("labels", roles) = None,  # type: ignore[valid-type]
         general: general_type = general_flags(),  # noqa: B008
         special: family_type = family_flags(),  # noqa: B008
         dry_run: DryRun = False,
@@ -57,7 +58,7 @@ def command(family: str) -> Callable[..., int]:
         from sfumato.train import plan
         from sfumato.train.job import shown_command
 
-        sources = {"content": content, "style": style, "data": data, "a": a, "b": b}
+        sources = {"content": content, "style": style, "data": data, "a": a, "b": b, "labels": labels}
         chosen = {**sources, **given(general), **given(special)}
         job = plan(family, command=shown_command(), **{k: v for k, v in chosen.items() if v is not None})
         if dry_run:

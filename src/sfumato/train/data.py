@@ -4,17 +4,19 @@ Everything drawn is a pure function of the generator's state: neither the cache 
 sample. A picture that cannot be decoded is stepped over in a fixed order, counted and named.
 """
 
+import contextlib
 import glob
 import hashlib
+import io
 import json
 import os
 import threading
 import zipfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -26,10 +28,14 @@ from sfumato.errors import InputError
 from sfumato.picture.formats import known_extensions
 from sfumato.train.arrays import is_array_file, read_arrays
 from sfumato.train.labels import TABLE, read_table
-from sfumato.train.pixels import Pixels, decoded, label_map, reduced
+from sfumato.train.pixels import Pixels, decoded, header_size, label_map, reduced
 
-Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""A folder (read with its sub-folders), a zip, an npz, an idx file, a picture, a glob, or a list of pictures."""
+if TYPE_CHECKING:
+    from sfumato.train.classes import ClassList
+
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Path]
+"""A folder (read with its sub-folders), a zip, an npz, an idx file, a picture, a glob, a list of pictures, or pictures
+by the names that they shall have."""
 
 Size = int | tuple[int, int]
 """Side of a square in pixels, or height and width."""
@@ -63,7 +69,8 @@ class Pictures:
         limit_bytes: memory for decoded pictures; beyond it the one not used for longest goes.
         max_pixels: a file that claims more is bad.
         names: only these, e.g. one part of a split; all where None.
-        labels: files are 8-bit label maps: raw values, 1 x H x W, reduced without mixing.
+        labels: files are label maps, 1 x H x W of labels, reduced without mixing: one 8-bit channel as it is, or, with
+            a class list that has colours, those colours.
 
     Raises:
         InputError: nothing there, no picture in it, or a name of `names` that it lacks.
@@ -77,7 +84,7 @@ class Pictures:
         limit_bytes: int = 2 << 30,
         max_pixels: int = 100_000_000,
         names: Collection[str] | None = None,
-        labels: bool = False,
+        labels: "bool | ClassList" = False,
     ) -> None:
         if side < 1:
             raise InputError(f"pictures cannot be kept with a short side of {side} pixels")
@@ -105,6 +112,10 @@ class Pictures:
         self.names: list[str] = [e.name for e in entries]
         self.groups: dict[str, list[int]] = _groups(self.names)
         self.bad: dict[str, str] = {}
+        self.snapped: dict[str, dict[str, int]] = {}
+        """Of label maps in colours: how many pixels had a declared one, were near one, had another."""
+        self.remarks: list[str] = []
+        """What a run says of them when it begins."""
         listed = json.dumps([(e.name, e.size) for e in entries]).encode()
         content = b"" if self._arrays is None else np.ascontiguousarray(self._arrays.pixels).tobytes()
         self.sha256 = hashlib.sha256(listed + content).hexdigest()
@@ -145,6 +156,20 @@ class Pictures:
             self._good.add(index)
             self._keep(index, picture)
         return picture
+
+    def paths(self) -> dict[str, Path]:
+        """Where the pictures of a folder or list lie, by name."""
+        return {e.name: e.path.absolute() for e in self._entries if e.path is not None}
+
+    def header(self, index: int) -> tuple[int, int]:
+        """Height and width as the file has them, upright. Raises `InputError` for a bad picture."""
+        entry = self._entries[index]
+        size = None
+        if self._arrays is None:
+            unreadable = (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+            with contextlib.suppress(*unreadable), self._file(entry) as file:
+                size = header_size(file)
+        return size or (self[index].shape[1], self[index].shape[2])
 
     def draw(self, rng: np.random.Generator, *, by_group: bool = False) -> int:
         """An index of a good picture.
@@ -229,9 +254,17 @@ class Pictures:
         except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise InputError(f"cannot be read ({reason[:1].lower()}{reason[1:]})") from error
-        if self.label_maps:
-            return label_map(data, self.side, self.max_pixels)
+        if self.label_maps is not False:
+            known = self.label_maps if self.label_maps is not True else None
+            colors, ignore = (known.colors, known.ignore) if known is not None else ((), 255)
+            found, counts = label_map(data, self.side, self.max_pixels, colors, ignore)
+            if counts:
+                self.snapped[entry.name] = counts
+            return found
         return planes(decoded(data, self.side, self.max_pixels))
+
+    def _file(self, entry: Entry) -> BinaryIO:
+        return entry.path.open("rb") if entry.path is not None else io.BytesIO(self._unzipped(entry.name))
 
     def _unzipped(self, name: str) -> bytes:
         assert self._zip is not None
@@ -306,6 +339,8 @@ def _height_width(size: Size) -> tuple[int, int]:
 
 def _entries(source: Source) -> tuple[zipfile.ZipFile | None, list[Entry]]:
     """The picture files of a source in the order of their names; its zip where it is one."""
+    if isinstance(source, Mapping):
+        return None, [Entry(name, path, path.stat().st_size) for name, path in sorted(source.items())]
     if not isinstance(source, str | os.PathLike):
         return None, _listed([Path(p) for p in source])
     path = Path(source)

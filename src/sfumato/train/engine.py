@@ -174,6 +174,8 @@ class _Trainer:
             self.log.note(self.run.step, text)
 
     def train(self) -> Trained:
+        for remark in dict.fromkeys(r for p in self.data.values() for r in getattr(p, "remarks", ())):
+            self.note(remark)
         self.rescue.begin(self.run, self._state(), self._all_agree)
         while True:
             try:

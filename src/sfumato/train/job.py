@@ -5,13 +5,14 @@ RUN/config.json is a recipe written down.
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import json
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib import import_module
@@ -24,6 +25,7 @@ from sfumato.train.options import TrainOptions, check_values
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from sfumato.train.classes import ClassList
     from sfumato.train.data import Pictures
     from sfumato.train.engine import Trained
 
@@ -33,6 +35,7 @@ ROLES = {
     "style": "Pictures whose style is learnt.",
     "a": "Pictures of the first domain.",
     "b": "Pictures of the second domain.",
+    "labels": "Label maps of the pictures of --data, named like them: a class a pixel.",
 }
 """Kinds of data and what they are."""
 
@@ -62,15 +65,17 @@ class Job:
         check_values(config, getattr(module, "RANGES", {}))
         return module.Method(config)
 
-    def open(self, roles: Iterable[str]) -> "tuple[dict[str, Pictures], dict[str, Pictures]]":
-        """Pictures to train on and pictures held out, by role."""
-        pairs = {role: open_split(self.sources[role], self.options) for role in roles}
+    def open(self, method: Any) -> "tuple[dict[str, Pictures], dict[str, Pictures]]":
+        """Pictures to train on and pictures held out, by role; with label maps where the method wants them."""
+        pairs = {role: open_split(self.sources[role], self.options) for role in method.roles if role != "labels"}
+        if "labels" in method.roles:
+            pairs["labels"] = open_labels(self.sources, pairs["data"], method.class_list)
         return {r: p[0] for r, p in pairs.items()}, {r: p[1] for r, p in pairs.items()}
 
     def describe(self) -> dict[str, Any]:
         """The whole configuration with everything resolved, for --dry-run. Reads the folders, writes nothing."""
         method = self.method()
-        train, held_out = self.open(method.roles)
+        train, held_out = self.open(method)
         method = method.fitted(train) if hasattr(method, "fitted") else method
         return {
             "family": self.family,
@@ -103,7 +108,7 @@ class Job:
         from sfumato.train.log import TrainReporter
 
         method = self.method()
-        train, held_out = self.open(method.roles)
+        train, held_out = self.open(method)
         data = about_data(train, held_out)
         name = f"train {self.family}"
         record = {"module": self.module, "command": self.command, "sources": self.sources, "data": data}
@@ -168,6 +173,39 @@ def open_split(sources: Sequence[str], options: TrainOptions) -> "tuple[Pictures
     else:
         train, held_out = (Pictures(part, side=side, limit_bytes=room) for part in parts)
     return train, held_out
+
+
+def open_labels(
+    sources: Mapping[str, Sequence[str]], pictures: "tuple[Pictures, Pictures]", classes: "ClassList"
+) -> "tuple[Pictures, Pictures]":
+    """The label maps of pictures to train on and held out, every one looked at. Raises `InputError`."""
+    from sfumato.train.classes import check_pairs
+    from sfumato.train.data import Pictures
+
+    data, labels = sources["data"], sources["labels"]
+    if len(data) != len(labels):
+        raise InputError(f"{len(data)} folders of --data need as many of --labels, in the same order: {len(labels)}")
+    parts = []
+    for part in pictures:
+        source: Any = labels[0]
+        if len(labels) > 1:
+            beside = {name: _label_of(path, data, labels) for name, path in part.paths().items()}
+            source = {name: path for name, path in beside.items() if path is not None}
+        parts.append(Pictures(source, side=part.side, limit_bytes=part.limit_bytes, labels=classes))
+        parts[-1].remarks += check_pairs(part, parts[-1], classes)
+    return parts[0], parts[1]
+
+
+def _label_of(picture: Path, data: Sequence[str], labels: Sequence[str]) -> Path | None:
+    """The file named like `picture` but for its extension, in the folder of labels that belongs to its own."""
+    for folder, beside in zip(data, labels, strict=True):
+        root = Path(folder).absolute()
+        if picture.is_relative_to(root):
+            wanted = (Path(beside) / picture.relative_to(root)).with_suffix("")
+            found = sorted(p for p in wanted.parent.glob(f"{glob.escape(wanted.name)}.*") if p.stem == wanted.name)
+            if found:
+                return found[0]
+    return None
 
 
 def divide(names: Sequence[str], folder: str, options: TrainOptions) -> tuple[list[str], list[str]]:

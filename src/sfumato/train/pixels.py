@@ -1,6 +1,8 @@
-"""Bytes of a picture's file as pixels no larger than training needs, and bytes of a label map as they are."""
+"""Bytes of a picture's file as pixels no larger than training needs, and bytes of a label map as labels."""
 
+from collections.abc import Sequence
 from io import BytesIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from sfumato.picture.decode import check_size, limits, orientation_of, upright
 from sfumato.picture.formats import sniff
 from sfumato.picture.icc import is_srgb, space_of, usable
 from sfumato.picture.io import read_picture
+from sfumato.picture.label_maps import Color, snapped
 from sfumato.picture.resize import fit_short_side
 
 Pixels = NDArray[np.uint8]
@@ -57,22 +60,37 @@ def _any(data: bytes, side: int, max_pixels: int) -> Pixels:
     return reduced(Image.fromarray((rgb * 255 + 0.5).astype(np.uint8)), side)
 
 
-def label_map(data: bytes, side: int, max_pixels: int) -> Pixels:
-    """An 8-bit label map, 1 x H x W of raw values."""
+def label_map(
+    data: bytes, side: int, max_pixels: int, colors: Sequence[Color] = (), ignore: int = 255
+) -> tuple[Pixels, dict[str, int]]:
+    """A label map as 1 x H x W of labels, and of one in colours how many of its pixels had what colours.
+
+    One 8-bit channel is taken as it is. Colours are snapped to `colors`, where there are some.
+    """
     try:
         with limits(max_pixels):
-            image = Image.open(BytesIO(data))
+            image: Image.Image = Image.open(BytesIO(data))
             check_size(*image.size, max_pixels)
-        if image.mode not in ("1", "L", "P"):
-            raise InputError(f"labels need one 8-bit channel, not Pillow's mode {image.mode}")
+        coloured = image.mode in ("RGB", "RGBA")
+        if coloured and not colors:
+            raise InputError(
+                f"labels need one 8-bit channel, not Pillow's mode {image.mode}, or a class list with colors"
+            )
+        if not coloured and image.mode not in ("1", "L", "P"):
+            raise InputError(f"labels need one 8-bit channel or RGB colours, not Pillow's mode {image.mode}")
         image.load()
     except (InputError, MemoryError):
         raise
     except Exception as error:
         raise InputError(f"cannot be read as a label map ({error})") from error
     size = _fitted(image, side)
-    pixels = np.array(image if size == image.size else image.resize(size, Image.Resampling.NEAREST), np.uint8)
-    return pixels[None]
+    image = image if size == image.size else image.resize(size, Image.Resampling.NEAREST)
+    if not coloured:
+        return np.array(image, np.uint8)[None], {}
+    found = snapped(np.asarray(image.convert("RGB")), colors, ignore=ignore)
+    if found.unknown == found.labels.size:
+        raise InputError("none of its pixels has a colour of the class list")
+    return found.labels[None], {"exact": found.exact, "near": found.near, "unknown": found.unknown}
 
 
 def reduced(image: Image.Image, side: int) -> Pixels:
@@ -85,3 +103,15 @@ def _fitted(image: Image.Image, side: int) -> tuple[int, int]:
     """Width and height with the short side at `side` pixels at most."""
     height, width = fit_short_side(image.height, image.width, min(side, *image.size))
     return width, height
+
+
+def header_size(data: BinaryIO) -> tuple[int, int] | None:
+    """Height and width, upright, that a picture's file claims; None where Pillow cannot say."""
+    try:
+        with Image.open(data) as image:
+            turned = orientation_of(image) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except MemoryError:
+        raise
+    except Exception:  # the reader says what is wrong
+        return None
