@@ -1,0 +1,169 @@
+"""Which part of the style a part of the picture takes its style from.
+
+By meaning where regions have the names of classes: sky from sky, and what the style lacks from the nearest meaning, or
+from what looks nearest. By looks where there are no classes, as in paintings that a segmenter trained on photographs
+cannot read: both pictures' deep features are clustered together.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sfumato.picture.regions import Regions
+
+RELATED: Mapping[str, tuple[str, ...]] = {
+    "sky": ("water",),
+    "water": ("sky", "ground"),
+    "vegetation": ("ground",),
+    "ground": ("vegetation", "water"),
+    "building": ("object", "vehicle"),
+    "person": ("animal",),
+    "animal": ("person",),
+    "vehicle": ("object", "building"),
+    "object": ("vehicle", "building"),
+}
+"""Classes that may stand in for one another, the nearest first."""
+SMALLEST = 0.01
+"""Share of a picture from which a region counts."""
+COMPONENTS = 24
+"""Principal components of the features that are clustered."""
+POSITION = 0.7
+"""Weight of the height in the picture beside the features: skies lie above meadows in paintings too."""
+ROUNDS = 40
+
+
+class Pair(NamedTuple):
+    """A region of the picture and what it takes its style from."""
+
+    content: str
+    style: str | None
+    """A region of the style; None for all of it."""
+    why: str
+
+
+def match_classes(
+    content: Regions, style: Regions, content_features: Tensor | None = None, style_features: Tensor | None = None
+) -> list[Pair]:
+    """A pair for every region of `content`, in order: same name, else nearest meaning, else nearest features.
+
+    `..._features` 1 x C x h x w of the two pictures, any sizes; without them what has no meaning here takes all of the
+    style. Regions of the style below SMALLEST of its area are passed over.
+    """
+    there = [name for name, share in zip(style.names, style.shares.tolist(), strict=True) if share >= SMALLEST]
+    near = None
+    if content_features is not None and style_features is not None and there:
+        part = Regions(tuple(there), torch.stack([style.of(name) for name in there]))
+        near = likeness(content_features, content, style_features, part)
+    pairs = []
+    for k, name in enumerate(content.names):
+        related = [other for other in RELATED.get(name, ()) if other in there]
+        if name in there:
+            pairs.append(Pair(name, name, "same class"))
+        elif related:
+            pairs.append(Pair(name, related[0], "nearest meaning"))
+        elif near is not None:
+            pairs.append(Pair(name, there[int(near[k].argmax())], "nearest features"))
+        else:
+            pairs.append(Pair(name, None, "not in the style"))
+    return pairs
+
+
+def likeness(content: Tensor, content_regions: Regions, style: Tensor, style_regions: Regions) -> Tensor:
+    """Cosines of the regions' mean features, K_content x K_style; features 1 x C x h x w, centred on both pictures."""
+    means = [_means(f, r) for f, r in ((content, content_regions), (style, style_regions))]
+    centre = (content.mean((0, 2, 3)) + style.mean((0, 2, 3))) / 2
+    a, b = (F.normalize(m - centre, dim=1) for m in means)
+    found: Tensor = a @ b.T
+    return found
+
+
+def _means(features: Tensor, regions: Regions) -> Tensor:
+    weights = regions.resized(features.shape[2], features.shape[3]).weights.to(features)
+    sums = torch.einsum("khw,chw->kc", weights, features[0])
+    return sums / weights.sum((1, 2)).clamp_min(1e-6)[:, None]
+
+
+def cluster_jointly(content: Tensor, style: Tensor, count: int = 5, seed: int = 0) -> tuple[Regions, Regions]:
+    """Regions of two pictures by k-means of their features together; equal names belong together.
+
+    Args:
+        content, style: 1 x C x h x w of one layer, any two sizes.
+        count: clusters at most.
+
+    Every channel is normalised over its own picture first, so that a painting's paint does not part it from a
+    photograph; then positions by their length, so that contrast does not count. Deterministic for one seed.
+
+    Returns:
+        Regions at the features' sizes, named "1", "2" ... from the top of the picture downwards.
+    """
+    described = _described(content, style)
+    points = torch.cat(described).double()
+    labels = _k_means(points, min(count, len(points)), seed)
+    (h, w), (sh, sw) = content.shape[2:], style.shape[2:]
+    of_content, of_style = labels[: h * w].view(h, w), labels[h * w :].view(sh, sw)
+    rows = torch.linspace(0, 1, h)[:, None].expand(h, w)
+    heights = {k: float(rows[of_content == k].mean()) for k in torch.unique(of_content).tolist()}
+    order = sorted(range(int(labels.max()) + 1), key=lambda k: heights.get(k, 2.0))
+    rank = torch.empty(len(order), dtype=torch.int64)
+    rank[torch.tensor(order)] = torch.arange(len(order))
+    names = [str(k + 1) for k in range(len(order))]
+    return Regions.of_labels(rank[of_content], names), Regions.of_labels(rank[of_style], names)
+
+
+def _described(*pictures: Tensor) -> list[Tensor]:
+    """Positions x (COMPONENTS + 1): features of unit variance in all, and the height in the picture."""
+    flat = []
+    for f in pictures:
+        normed = (f - f.mean((2, 3), keepdim=True)) / (f.std((2, 3), keepdim=True, unbiased=False) + 1e-4)
+        flat.append(F.normalize(normed[0].flatten(1).T, dim=1))
+    points = torch.cat(flat)
+    centred = points - points.mean(0)
+    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    main = centred @ vectors[:, -COMPONENTS:]
+    main = main / main.square().sum(1).mean().sqrt().clamp_min(1e-6)
+    parts = main.split([len(f) for f in flat])
+    rows = [
+        torch.linspace(-1, 1, f.shape[2]).to(f)[:, None].expand(f.shape[2], f.shape[3]).reshape(-1, 1) for f in pictures
+    ]
+    return [torch.cat([p, POSITION * r], 1) for p, r in zip(parts, rows, strict=True)]
+
+
+def _k_means(points: Tensor, count: int, seed: int) -> Tensor:
+    """Labels of N points, by Lloyd's rounds from k-means++ (Arthur & Vassilvitskii 2007)."""
+    from scipy.cluster.vq import kmeans2
+
+    _, labels = kmeans2(points.cpu().numpy(), count, iter=ROUNDS, minit="++", missing="warn", rng=seed)
+    return torch.from_numpy(labels).long()
+
+
+def match_clusters(
+    content: Regions, style: Regions, content_features: Tensor, style_features: Tensor, smallest: float = 0.02
+) -> list[Pair]:
+    """A pair for every cluster of `content`: the same cluster of the style where it is at least `smallest` of it."""
+    large = [name for name, share in zip(style.names, style.shares.tolist(), strict=True) if share >= smallest]
+    part = Regions(tuple(large), torch.stack([style.of(name) for name in large]))
+    near = likeness(content_features, content, style_features, part)
+    return [
+        Pair(name, name, "same cluster")
+        if name in large
+        else Pair(name, large[int(near[k].argmax())], "nearest features")
+        for k, name in enumerate(content.names)
+    ]
+
+
+def right_share(pairs: Sequence[Pair], content: Regions, style: Regions, truth: Tensor, style_truth: Tensor) -> float:
+    """Share of the picture's pixels whose style pixels have their true label: how well a matching does.
+
+    `truth`, `style_truth` are label maps at the sizes of `content` and `style`.
+    """
+    kinds = int(max(truth.max(), style_truth.max())) + 1
+    wanted = F.one_hot(style_truth, kinds).flatten(0, 1).T.float()
+    total = 0.0
+    for k, pair in enumerate(pairs):
+        weight = torch.ones_like(style.weights[0]) if pair.style is None else style.of(pair.style)
+        found = wanted @ weight.flatten() / weight.sum().clamp_min(1e-6)
+        total += float((content.weights[k] * found[truth]).sum())
+    return total / truth.numel()
