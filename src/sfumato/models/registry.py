@@ -24,6 +24,8 @@ FAMILIES: dict[str, str] = {
     "pggan": "sfumato.models.pggan",
     "stylegan2": "sfumato.models.stylegan2",
     "biggan": "sfumato.models.biggan",
+    "unet": "sfumato.models.unet",
+    "deeplab": "sfumato.models.deeplab",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")

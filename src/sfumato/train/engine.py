@@ -23,7 +23,7 @@ from sfumato.train.files import write_atomic
 from sfumato.train.loader import Loader, collate, sample_rng
 from sfumato.train.log import Log, Meter, TrainReporter
 from sfumato.train.machine import Interrupted, Stop, make_fabric
-from sfumato.train.method import Batch, Fits, Method, Warns, players_of
+from sfumato.train.method import Batch, Fits, Judges, Method, Warns, players_of
 from sfumato.train.options import TrainOptions
 from sfumato.train.rescue import Rescue
 from sfumato.train.run import Run
@@ -345,9 +345,10 @@ class _Trainer:
     def _held_out(self, count: int) -> Iterator[Batch]:
         """Batches of the same samples every time, as large as all processes' together."""
         batch = min(self.options.batch * self.fabric.world_size, count)
+        sample = self.method.judged if isinstance(self.method, Judges) else self.method.sample
         for start in range(0, count, batch):
             indices = range(start, min(start + batch, count))
-            samples = [self.method.sample(self.held_out, sample_rng(self.options.seed, 0, i)) for i in indices]
+            samples = [sample(self.held_out, sample_rng(self.options.seed, 0, i)) for i in indices]
             yield self._to_device(collate(samples))
 
     def _evaluate(self) -> None:

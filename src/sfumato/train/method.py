@@ -77,6 +77,15 @@ class Fits(Protocol):
         ...
 
 
+@runtime_checkable
+class Judges(Protocol):
+    """A family whose samples to judge by are not made like those to train on."""
+
+    def judged(self, data: "Mapping[str, Pictures]", rng: np.random.Generator) -> Batch:
+        """One held-out sample, as `Method.sample`, but not augmented."""
+        ...
+
+
 def players_of(method: object) -> tuple[str, str] | None:
     """The optimisers of generator and discriminator, by an adversarial family's `players`."""
     players: tuple[str, str] | None = getattr(method, "players", None)
