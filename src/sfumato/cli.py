@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VERBS = ("stylize", "generate", "train", "resume", "data", "evaluate", "export", "convert", "demo", "inspect", "models")
 
 
-StylizeFlags = flags(StylizeOptions)
+StylizeFlags = flags(StylizeOptions, names={"except_": ["--except"]})
 
 
 app = App(
@@ -67,10 +67,28 @@ def stylize(
         list[str] | None,
         Parameter(negative=(), help="For each style, white where its statistics are taken; 'none' for all of it."),
     ] = None,
+    regions: Annotated[
+        list[Path] | None,
+        Parameter(
+            negative=(),
+            consume_multiple=True,
+            help="Pictures of regions in flat colours, of the photograph and of each style: equal colours go together.",
+        ),
+    ] = None,
+    style_for: Annotated[
+        list[str] | None,
+        Parameter(negative=(), consume_multiple=True, help="A style for a class: sky=a.jpg building=b.jpg."),
+    ] = None,
+    explain: Annotated[
+        Path | None, Parameter(help="A folder for what --semantic did: the regions side by side and a table of pairs.")
+    ] = None,
     like: Annotated[
         Path | None,
         Parameter(help="A picture made earlier: its settings are used, and its styles where none are given."),
     ] = None,
+    photorealistic: Annotated[
+        bool, Parameter(name="--photo", negative=(), help="The result is a photograph: short for --method photo.")
+    ] = False,
     preview: Annotated[Path | None, Parameter(help="A file that shows the picture while it is made.")] = None,
     variations: Annotated[
         int, Parameter(name=["--variations", "-n"], help="So many results, each with a seed of its own, and a sheet.")
@@ -91,23 +109,28 @@ def stylize(
 
     if variations < 1:
         raise InputError(f"variations must be a whole number of at least 1, not {variations}")
-    names, styles = list(inputs), list(style or [])
-    if not styles and like is None:
+    names, styles, own = list(inputs), list(style or []), class_styles(style_for or [])
+    if not styles and like is None and not (own and len(names) == 1):
         if len(names) < 2:
             raise InputError("a style picture is missing: sfumato stylize photo.jpg painting.jpg -o out.png")
         styles = [Path(names.pop())]
-    if not styles and like is not None:
+    if not styles and like is not None and not own:
         styles = [Path(names.pop())] if len(names) > 1 else recorded_styles(read_record(like), like)
     photos, many = expand(names)
     if many and output is not None and output.suffix and not output.is_dir():
         raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
-    targets = [numbered(destination(photo, styles[0], output, many), variations) for photo in photos]
+    if regions and many:
+        raise InputError("pictures of regions belong to one photograph: give one")
+    first = (styles or list(own.values()))[0]
+    targets = [numbered(destination(photo, first, output, many), variations) for photo in photos]
     every = [target for of_one in targets for target in of_one]
     for photo, of_one in zip(photos, targets, strict=True):
         if twice := [target for target in of_one if every.count(target) > 1]:
             raise InputError(f"several pictures would become {str(twice[0])!r}, {str(photo)!r} among them: rename one")
     masks = [None if m.lower() == "none" else m for m in style_mask or []]
     chosen = given(options)
+    if photorealistic and chosen.setdefault("method", "photo") != "photo":
+        raise InputError(f"--photo is short for --method photo, but --method {chosen['method']} was given")
     seed = chosen.get("seed", recorded_seed(read_record(like)) if like is not None else StylizeOptions().seed)
     failures, read = list[str](), list[Picture]()
     for photo, of_one in zip(photos, targets, strict=True):
@@ -124,11 +147,22 @@ def stylize(
                         prepare_memory()
                     from sfumato.stylize import iter_stylize
 
-                    own = chosen if variations == 1 else chosen | {"seed": seed + k}
-                    work = iter_stylize(source, read, mask=mask, style_masks=masks, like=like, **own)
+                    settings = chosen if variations == 1 else chosen | {"seed": seed + k}
+                    work = iter_stylize(
+                        source,
+                        read,
+                        mask=mask,
+                        style_masks=masks,
+                        regions=regions or (),
+                        style_for=own,
+                        like=like,
+                        **settings,
+                    )
+                    if explain is not None:
+                        explained(work, explain if len(photos) == 1 else explain / photo.stem)
                     finish(work, of_one[k], preview, progress, like=like, as_json=json)
             if variations > 1:
-                check_output(of_one[-1], [photo, *styles])
+                check_output(of_one[-1], [photo, *styles, *own.values()])
                 contact_sheet(square([photo, *of_one[:-1]]), of_one[-1])
                 with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
                     progress.note(f"wrote {of_one[-1]}")
@@ -139,6 +173,28 @@ def stylize(
     if failures:
         raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
     return 0
+
+
+def class_styles(entries: Sequence[str]) -> dict[str, Path]:
+    """{"sky": a.jpg} of ["sky=a.jpg"]. Raises `InputError`."""
+    found = dict[str, Path]()
+    for entry in entries:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"{entry!r} does not say which class takes which style: write sky=painting.jpg")
+        if name in found:
+            raise InputError(f"{name} was given two styles, {str(found[name])!r} and {path!r}")
+        found[name] = Path(path)
+    return found
+
+
+def explained(work: "Stylizing", folder: Path) -> None:
+    """What semantic transfer found. Raises `InputError` where there was nothing to find."""
+    from sfumato.stylize.explain import explain
+
+    if work.plan is None:
+        raise InputError("explain shows what --semantic found: add --semantic")
+    explain(work.plan, work.content, work.styles, folder)
 
 
 def finish(

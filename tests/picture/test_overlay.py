@@ -16,7 +16,7 @@ def test_every_region_has_its_colour_and_the_pictures_lightness() -> None:
     high, low = round(255 * (SHARE + 0.5 * (1 - SHARE))), round(255 * 0.5 * (1 - SHARE))
     assert shown[0, 0].tolist() == pytest.approx([high, low, low], abs=1)
     assert shown[0, 299].tolist() == pytest.approx([low, low, high], abs=1)
-    named = (shown > 200).all(2)
+    named = np.asarray((shown > 200).all(2))
     assert named[60:140, 50:100].any()  # the names, white, in the middle of each
     assert named[60:140, 200:250].any()
     assert not named[:50].any()

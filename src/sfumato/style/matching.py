@@ -5,9 +5,11 @@ from what looks nearest. By looks where there are no classes, as in paintings th
 cannot read: both pictures' deep features are clustered together.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,37 +88,36 @@ def _means(features: Tensor, regions: Regions) -> Tensor:
     return sums / weights.sum((1, 2)).clamp_min(1e-6)[:, None]
 
 
-def cluster_jointly(content: Tensor, style: Tensor, count: int = 5, seed: int = 0) -> tuple[Regions, Regions]:
-    """Regions of two pictures by k-means of their features together; equal names belong together.
+def cluster_jointly(features: Sequence[Tensor], count: int = 5, seed: int = 0) -> list[Regions]:
+    """Regions of several pictures by k-means of their features together; equal names belong together.
 
     Args:
-        content, style: 1 x C x h x w of one layer, any two sizes.
+        features: 1 x C x h x w of one layer for each picture, any sizes.
         count: clusters at most.
 
     Every channel is normalised over its own picture first, so that a painting's paint does not part it from a
     photograph; then positions by their length, so that contrast does not count. Deterministic for one seed.
 
     Returns:
-        Regions at the features' sizes, named "1", "2" ... from the top of the picture downwards.
+        Regions at the features' sizes, named "1", "2" ... from the top of the first picture downwards.
     """
-    described = _described(content, style)
-    points = torch.cat(described).double()
+    points = torch.cat(_described(features)).double()
     labels = _k_means(points, min(count, len(points)), seed)
-    (h, w), (sh, sw) = content.shape[2:], style.shape[2:]
-    of_content, of_style = labels[: h * w].view(h, w), labels[h * w :].view(sh, sw)
-    rows = torch.linspace(0, 1, h)[:, None].expand(h, w)
-    heights = {k: float(rows[of_content == k].mean()) for k in torch.unique(of_content).tolist()}
-    order = sorted(range(int(labels.max()) + 1), key=lambda k: heights.get(k, 2.0))
+    sizes = [f.shape[2:] for f in features]
+    maps = [part.view(size) for part, size in zip(torch.split(labels, [h * w for h, w in sizes]), sizes, strict=True)]
+    first = maps[0]
+    rows = torch.arange(first.shape[0]).double()[:, None].expand_as(first)
+    heights = {k: float(rows[first == k].mean()) for k in torch.unique(first).tolist()}
+    order = sorted(range(int(labels.max()) + 1), key=lambda k: heights.get(k, float("inf")))
     rank = torch.empty(len(order), dtype=torch.int64)
     rank[torch.tensor(order)] = torch.arange(len(order))
-    names = [str(k + 1) for k in range(len(order))]
-    return Regions.of_labels(rank[of_content], names), Regions.of_labels(rank[of_style], names)
+    return [Regions.of_labels(rank[m], [str(k + 1) for k in range(len(order))]) for m in maps]
 
 
-def _described(*pictures: Tensor) -> list[Tensor]:
+def _described(features: Sequence[Tensor]) -> list[Tensor]:
     """Positions x (COMPONENTS + 1): features of unit variance in all, and the height in the picture."""
     flat = []
-    for f in pictures:
+    for f in features:
         normed = (f - f.mean((2, 3), keepdim=True)) / (f.std((2, 3), keepdim=True, unbiased=False) + 1e-4)
         flat.append(F.normalize(normed[0].flatten(1).T, dim=1))
     points = torch.cat(flat)
@@ -126,7 +127,7 @@ def _described(*pictures: Tensor) -> list[Tensor]:
     main = main / main.square().sum(1).mean().sqrt().clamp_min(1e-6)
     parts = main.split([len(f) for f in flat])
     rows = [
-        torch.linspace(-1, 1, f.shape[2]).to(f)[:, None].expand(f.shape[2], f.shape[3]).reshape(-1, 1) for f in pictures
+        torch.linspace(-1, 1, f.shape[2]).to(f)[:, None].expand(f.shape[2], f.shape[3]).reshape(-1, 1) for f in features
     ]
     return [torch.cat([p, POSITION * r], 1) for p, r in zip(parts, rows, strict=True)]
 
@@ -135,12 +136,16 @@ def _k_means(points: Tensor, count: int, seed: int) -> Tensor:
     """Labels of N points, by Lloyd's rounds from k-means++ (Arthur & Vassilvitskii 2007)."""
     from scipy.cluster.vq import kmeans2
 
-    _, labels = kmeans2(points.cpu().numpy(), count, iter=ROUNDS, minit="++", missing="warn", rng=seed)
+    data = points.cpu().numpy()
+    count = min(count, len(np.unique(data, axis=0)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")  # fewer kinds than were asked for
+        _, labels = kmeans2(data, count, iter=ROUNDS, minit="++", missing="warn", rng=seed)
     return torch.from_numpy(labels).long()
 
 
 def match_clusters(
-    content: Regions, style: Regions, content_features: Tensor, style_features: Tensor, smallest: float = 0.02
+    content: Regions, style: Regions, content_features: Tensor, style_features: Tensor, smallest: float = 0.05
 ) -> list[Pair]:
     """A pair for every cluster of `content`: the same cluster of the style where it is at least `smallest` of it."""
     large = [name for name, share in zip(style.names, style.shares.tolist(), strict=True) if share >= smallest]
@@ -152,18 +157,3 @@ def match_clusters(
         else Pair(name, large[int(near[k].argmax())], "nearest features")
         for k, name in enumerate(content.names)
     ]
-
-
-def right_share(pairs: Sequence[Pair], content: Regions, style: Regions, truth: Tensor, style_truth: Tensor) -> float:
-    """Share of the picture's pixels whose style pixels have their true label: how well a matching does.
-
-    `truth`, `style_truth` are label maps at the sizes of `content` and `style`.
-    """
-    kinds = int(max(truth.max(), style_truth.max())) + 1
-    wanted = F.one_hot(style_truth, kinds).flatten(0, 1).T.float()
-    total = 0.0
-    for k, pair in enumerate(pairs):
-        weight = torch.ones_like(style.weights[0]) if pair.style is None else style.of(pair.style)
-        found = wanted @ weight.flatten() / weight.sum().clamp_min(1e-6)
-        total += float((content.weights[k] * found[truth]).sum())
-    return total / truth.numel()

@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sfumato.errors import InputError, unknown
 
-Method = Literal["onepass", "optimise"]
-Statistics = Literal["gram", "mean_std", "w2"]
+Method = Literal["onepass", "optimise", "photo"]
+Statistics = Literal["gram", "mean_std", "w2", "neighbours", "attention"]
 KeepColor = Literal["no", "luminance", "match"]
+Match = Literal["auto", "classes", "clusters"]
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -22,13 +23,14 @@ class StylizeOptions:
     """How a picture is stylized. Defaults make a painting of a photograph within a minute on two cores."""
 
     method: Method = "optimise"
-    """`onepass`: a trained network paints at once; `optimise` fits the picture to the style (Gatys et al. 2016)."""
+    """`onepass`: a trained network paints at once; `optimise` fits the picture to the style (Gatys et al. 2016);
+    `photo` takes light and colours and leaves every line where it is."""
     model: str = "onepass"
     """Network of the one pass: a bundled one by name, a file of weights, or the folder of a training run."""
     refine: int = 0
     """Steps of optimisation on top of the one pass: 20 give the best picture for the time."""
     preset: str = "default"
-    """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter)."""
+    """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter), `photo` (of that method)."""
     size: int | Literal["original"] = 512
     """Short side of the result in pixels (a smaller picture is not enlarged), or `original`."""
     strength: float = 1.0
@@ -70,7 +72,7 @@ class StylizeOptions:
     learning_rate: float = 0.02
     """Adam's step, in units of the range from black to white."""
     steps: int = 50
-    """Steps at the smallest scale of the pyramid."""
+    """Steps at the smallest scale of the pyramid; of `photo`, steps after its closed form, 0 for that alone."""
     min_size: int = 128
     """Short side of the smallest picture of the pyramid."""
     detail: float = 1.0
@@ -87,6 +89,19 @@ class StylizeOptions:
     """Decay of the running mean of iterates (0 shows the last one itself)."""
     time_budget: str | None = None
     """Time for the optimisation, such as 60s or 2m: steps are fitted to it, and the record keeps how many were made."""
+    semantic: bool = False
+    """Every part of the photograph takes its style from the part of the style that belongs to it: sky from sky."""
+    match: Match = "auto"
+    """What belongs together: `classes` (sky, water, person ... as the segmenter names them), `clusters` (what looks
+    alike; for paintings and abstract styles), `auto` (clusters where the segmenter is unsure)."""
+    segmenter: str = "scene"
+    """Network that names the parts of a picture: a bundled one, a file of weights, or the folder of a training run."""
+    only: tuple[str, ...] = ()
+    """Paint these and nothing else: classes such as `person`, or masks, white inside."""
+    except_: tuple[str, ...] = ()
+    """Leave these as they are: classes such as `sky`, or masks, white inside."""
+    smoothness: float = 0.02
+    """Of `photo`: how alike the changes at neighbouring places and at neighbouring lightnesses are."""
     feather: float = 8.0
     """Softness of a mask's edge in pixels of the result."""
     pooling: Literal["average", "max"] = "average"
@@ -106,8 +121,12 @@ class StylizeOptions:
     """Memory that the process may take, such as 2GiB; larger pictures are worked in tiles, with the same result."""
 
     @classmethod
-    def of(cls, preset: str = "default", **given: Any) -> "StylizeOptions":
-        """A preset's options with those given on top. Raises `InputError` for unknown names and values out of range."""
+    def of(cls, preset: str | None = None, **given: Any) -> "StylizeOptions":
+        """A preset's options with those given on top; without a preset the one of the method, where it has one.
+
+        Raises `InputError` for unknown names and values out of range.
+        """
+        preset = preset or PRESET_OF.get(given.get("method", ""), "default")
         names = {f.name for f in fields(cls)}
         for name in given:
             if name not in names:
@@ -145,6 +164,8 @@ class StylizeOptions:
                 raise InputError(f"{name} must not all be 0")
         if self.content_weight == 0 == self.style_weight:
             raise InputError("content_weight and style_weight must not both be 0")
+        if self.steps == 0 and self.method == "optimise":
+            raise InputError("steps must be at least 1, not 0: only the method photo has something to show without any")
         if self.time_budget is not None:
             parse_seconds(self.time_budget)
 
@@ -162,7 +183,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("style_layer_weights", 0, math.inf),
     ("init_noise", 0, 1),
     ("learning_rate", 1e-6, 1e30),
-    ("steps", 1, 100_000),
+    ("steps", 0, 100_000),
     ("min_size", 16, 65536),
     ("detail", 0, 2),
     ("scale_factor", 1.1, math.inf),
@@ -170,13 +191,17 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("schedule", 0, 100_000),
     ("history", 1, 1000),
     ("average", 0, 0.9999),
+    ("smoothness", 0, math.inf),
     ("feather", 0, 65536),
     ("tile", 32, 65536),
 )
 """Option, smallest and largest value."""
 WHOLE = ("seed", "refine", "steps", "min_size", "schedule", "history", "tile")
 """Options that count."""
+PRESET_OF = {"photo": "photo"}
+"""Methods whose settings are a preset."""
 OF_ONE_PASS = ("model", "refine")
+OF_PHOTO = ("smoothness",)
 OF_OBJECTIVE = (
     "content_weight",
     "style_weight",
@@ -196,6 +221,8 @@ OF_OBJECTIVE = (
     "features",
 )
 """Of `optimise`, and of `onepass` with `refine`."""
+NOT_OF_PHOTO = ("tv_weight", "optimizer", "learning_rate", "average")
+"""Of these, what `photo` has no use for; of the next, it has steps alone."""
 OF_OPTIMISE = (
     "init",
     "init_noise",
@@ -207,7 +234,7 @@ OF_OPTIMISE = (
     "schedule",
     "time_budget",
 )
-"""Of `optimise` alone. What is named in none of these three goes for every method."""
+"""Of `optimise` alone. What is named in none of these lists goes for every method."""
 
 
 def refuse_foreign(options: StylizeOptions, given: Collection[str]) -> None:
@@ -221,6 +248,14 @@ def refuse_foreign(options: StylizeOptions, given: Collection[str]) -> None:
             raise InputError(
                 f"{name} is not an option of the method onepass: leave it out, or take method optimise{with_refine}"
             )
+        if options.method == "photo" and name in (*OF_ONE_PASS, *NOT_OF_PHOTO, *(set(OF_OPTIMISE) - {"steps"})):
+            raise InputError(f"{name} is not an option of the method photo: leave it out, or take another method")
+        if options.method != "photo" and name in OF_PHOTO:
+            raise InputError(
+                f"{name} is not an option of the method {options.method}: leave it out, or take method photo"
+            )
+    if "match" in given and not options.semantic:
+        raise InputError("match says how semantic finds what belongs together: add semantic, or leave match out")
     preset = read_preset(options.preset)
     if "preset" in given and preset.get("method", options.method) != options.method:
         raise InputError(f"the preset {options.preset!r} is of the method {preset['method']}, not of {options.method}")

@@ -16,6 +16,7 @@ from sfumato.features.sources import load_features
 from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
 from sfumato.picture.masks import feather, read_mask
 from sfumato.picture.record import new_record, read_record
+from sfumato.picture.region_maps import regions_of_maps
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.style.recolor import match_color
 from sfumato.stylize.device import choose_device, choose_precision
@@ -24,6 +25,9 @@ from sfumato.stylize.iterate import Iterate, Style, Work
 from sfumato.stylize.memory import allowed
 from sfumato.stylize.optimise import Optimisation, pyramid
 from sfumato.stylize.options import StylizeOptions, refuse_foreign
+from sfumato.stylize.segmenter import Segmenter
+from sfumato.stylize.semantic import Plan, plan
+from sfumato.stylize.where import selected
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,6 +85,9 @@ class Stylizing:
         self.content: Tensor
         self.masks: Tensor | None = None
         self.parts: list[Style] = []
+        self.plan: Plan | None = None
+        self.segmenter: Segmenter
+        self.by_class: dict[str, int] = {}
 
     @classmethod
     def prepare(
@@ -92,14 +99,20 @@ class Stylizing:
         like: str | Path | None,
         options: StylizeOptions | None,
         given: Mapping[str, Any],
+        regions: Sequence[Source] = (),
+        style_for: Mapping[str, Source] | None = None,
     ) -> "Stylizing":
         """Read and check everything, before any long work."""
-        options = gathered(like, options, given)
+        options = gathered(like, options, {**given, "semantic": True} if regions or style_for else given)
         source = read_picture(content)
         read = [read_picture(s) for s in _several(styles)]
         masks = [] if mask is None else _several(mask)
-        check_counts(options, len(read), len(masks), len(style_masks))
-        self = cls(source, read, options, [])
+        own = style_for or {}
+        check_counts(options, len(read) or (1 if own else 0), len(masks), len(style_masks))
+        if options.semantic:
+            check_semantic(options, len(read) + len(own), len(masks), len(style_masks), len(regions))
+        self = cls(source, [*read, *map(read_picture, own.values())], options, [])
+        self.by_class = {name: len(read) + k for k, name in enumerate(own)}
         device = choose_device(options.device)
         height, width = source.height, source.width
         if options.size != "original" and options.size < min(height, width):
@@ -112,15 +125,16 @@ class Stylizing:
             self.masks = torch.cat(soft, 1) if len(soft) > 1 else soft[0]
             if len(soft) > 1:
                 self.masks = self.masks / self.masks.sum(1, keepdim=True).clamp_min(1)
+        self.segmenter = Segmenter(options.segmenter, device)
+        if options.only or options.except_:
+            self._select()
+        if options.semantic:
+            self._match(regions, device)
+        else:
+            self._read_styles(style_masks or [None] * len(read))
         self.finish = Finish(self.content, self._seen(), options.keep_color, source.bits)
-        self._read_styles(style_masks or [None] * len(read))
         if options.transfer == "style" and options.strength > 0:
-            limit = allowed(options.max_memory)
-            self.work = (
-                self._onepass(device, limit)
-                if options.method == "onepass"
-                else self._optimisation(device, limit, options)
-            )
+            self.work = self._method(device, allowed(options.max_memory))
         if like is not None and "model" not in given and "features" not in given:
             self._compare_weights(read_record(like), like)
         return self
@@ -153,10 +167,62 @@ class Stylizing:
                 tensor, key = match_color(tensor, _sample(self.content), None if mine is None else _sample(mine)), ""
             self.parts.append(Style(tensor, mask, share, key or None))
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.content.shape[2], self.content.shape[3]
+
+    def _select(self) -> None:
+        """`only` and `except` as a mask, on top of the others."""
+        only, but, name = self.options.only, self.options.except_, self.source.name
+        mask, read = selected(only, but, self.size, lambda: self.segmenter(self.content).regions, name)
+        self.inputs += read
+        self.masks = mask if self.masks is None else self.masks * mask
+
+    def _match(self, maps: Sequence[Source], device: torch.device) -> None:
+        """Masks and parts of the styles for what belongs together."""
+        tensors = [_tensor(picture) for picture in self.styles]
+        read = [read_picture(source) for source in maps]
+        self.inputs += read
+        sizes = [self.size, *((t.shape[2], t.shape[3]) for t in tensors)]
+        self.plan = plan(
+            self.content,
+            tensors,
+            self.by_class,
+            match=self.options.match,
+            maps=regions_of_maps(read, sizes) if read else (),
+            segmenter=self.segmenter,
+            features=lambda: load_features("vgg19", pooling="average", padding="replicate").to(device),
+        )
+        masks = self.plan.masks(self.options.feather)
+        masks = masks if self.masks is None else masks * self.masks
+        seen = masks.amax((0, 2, 3)) > 0.01
+        self.masks = masks[:, seen]
+        for k, choice in enumerate(c for c, here in zip(self.plan.made(), seen.tolist(), strict=True) if here):
+            tensor = tensors[choice.source]
+            if self.options.keep_color == "match":
+                tensor = match_color(tensor, _sample(self.content), _sample(self.masks[:, k : k + 1]))
+            self.parts.append(Style(tensor, choice.mask, 1.0))
+
     def _mask_of(self, style: int) -> Tensor:
         """The mask that a style goes into."""
         assert self.masks is not None
         return self.masks if self.masks.shape[1] == 1 else self.masks[:, style : style + 1]
+
+    def _method(self, device: torch.device, limit: int) -> Work:
+        if self.options.method == "onepass":
+            return self._onepass(device, limit)
+        if self.options.method == "photo":
+            return self._photo(device, limit)
+        return self._optimisation(device, limit, self.options)
+
+    def _photo(self, device: torch.device, limit: int) -> Work:
+        from sfumato.stylize.photo import Photo
+
+        options = self.options
+        features = load_features(options.features, pooling=options.pooling, padding=options.padding)
+        network = features.to(device, choose_precision(options.precision, device))
+        return Photo(network, device, self.content, self.parts, self.masks, options, self.finish, limit)
 
     def _onepass(self, device: torch.device, limit: int) -> Work:
         from sfumato.stylize.onepass import OnePass
@@ -227,6 +293,7 @@ class Stylizing:
         settings, weights, steps = asdict(self.options), {}, 0
         if self.work is not None:
             settings, weights, steps = settings | self.work.resolved(), self.work.weights(), self.work.steps
+        weights |= self.segmenter.weights
         return new_record("stylize", settings, self.inputs, weights, steps=steps, styles=len(self.styles))
 
 
@@ -242,6 +309,18 @@ def check_counts(options: StylizeOptions, styles: int, masks: int, style_masks: 
         raise InputError(f"{masks} masks for {styles} styles: give one mask, or one for each style")
     if masks > 1 and options.style_weights:
         raise InputError("style_weights mix styles in one place, but every style has a mask of its own here")
+
+
+def check_semantic(options: StylizeOptions, styles: int, masks: int, style_masks: int, maps: int) -> None:
+    """Raises `InputError` where semantic transfer is asked for something that it decides itself."""
+    if style_masks or masks > 1:
+        raise InputError("semantic finds the parts of the pictures itself: give one mask at most, and no style masks")
+    if options.style_weights:
+        raise InputError(
+            "style_weights mix styles in one place, but semantic gives every part of the picture one style"
+        )
+    if maps and maps != styles + 1:
+        raise InputError(f"{maps} pictures of regions for one photograph and {styles} styles: give one for each")
 
 
 def gathered(like: str | Path | None, options: StylizeOptions | None, given: Mapping[str, Any]) -> StylizeOptions:

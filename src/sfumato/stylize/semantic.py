@@ -1,0 +1,184 @@
+"""Semantic transfer: every region of the picture takes its style from the part of the style that belongs to it.
+
+Regions come from a segmenter (classes), from pictures of regions given by the user, or from clustering both pictures'
+deep features together. What comes out is what every method takes already: a mask for each part of the picture, and a
+part of a style for each mask.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import InputError
+from sfumato.features import FeatureNetwork
+from sfumato.picture.guided import guided_filter
+from sfumato.picture.regions import Regions
+from sfumato.picture.resize import fit_short_side, resize
+from sfumato.style.matching import Pair, cluster_jointly, match_classes, match_clusters
+from sfumato.stylize.options import Match
+
+SIDE = 256
+"""Short side at which pictures are compared."""
+LAYER = "relu4_1"
+SMALLEST = 0.01
+"""Share of the picture below which a region is given to its neighbours."""
+RADIUS, EPS = 2, 1e-3
+"""Cells and variance of the filter that puts the edges of clusters onto the picture's."""
+CERTAIN = 0.75
+"""Mean confidence of the segmenter from which `auto` believes it."""
+
+
+class Segmentation(NamedTuple):
+    """What a segmenter says of a picture."""
+
+    regions: Regions
+    """At the picture's size."""
+    confidence: float
+    """Mean chance of the class that it chose, in [0, 1]."""
+
+
+Segmenter = Callable[[Tensor], Segmentation]
+"""Of a picture 1 x 3 x H x W in [0, 1]."""
+
+
+class Choice(NamedTuple):
+    """Where one region of the picture takes its style from."""
+
+    pair: Pair
+    source: int
+    """Number of the style picture."""
+    mask: Tensor | None
+    """1 x 1 x H x W of that picture; None for all of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What each region of a picture takes."""
+
+    content: Regions
+    """At the picture's size."""
+    choices: tuple[Choice | None, ...]
+    """One a region; None where the picture stays as it is."""
+    styles: tuple[Regions | None, ...]
+    """The style pictures' regions, where they were looked for."""
+    how: str
+    """`regions`, `classes` or `clusters`."""
+    confidence: float | None
+    """Of the segmenter, in the picture or style where it is least sure."""
+
+    def masks(self, feather: float) -> Tensor:
+        """1 x K x H x W: where each of the choices goes; hard edges are softened by `feather` pixels."""
+        regions = self.content.feathered(feather) if self.how == "regions" else self.content
+        kept = [k for k, choice in enumerate(self.choices) if choice is not None]
+        return regions.weights[kept][None]
+
+    def made(self) -> list[Choice]:
+        return [choice for choice in self.choices if choice is not None]
+
+
+def plan(
+    content: Tensor,
+    styles: Sequence[Tensor],
+    by_class: Mapping[str, int],
+    *,
+    match: Match,
+    maps: Sequence[Regions] = (),
+    segmenter: Segmenter,
+    features: Callable[[], FeatureNetwork],
+) -> Plan:
+    """Decide which region takes its style from where.
+
+    Args:
+        content: 1 x 3 x H x W in [0, 1].
+        styles: the style pictures likewise; those that `by_class` names are for their class alone.
+        by_class: {class: number of its style picture}; where no style is left for a region, it stays as it is.
+        match: how; `maps` overrule it.
+        maps: regions of `content` and of every style, at their sizes, where the user gave them.
+        segmenter: asked for classes.
+        features: called when pictures have to be compared.
+
+    A region takes its style from the first of the styles that has its class, else from the one where the nearest
+    meaning or look is. Raises `InputError` for a class of `by_class` that the picture does not have.
+    """
+    general = [k for k in range(len(styles)) if k not in by_class.values()]
+    confidence, how = None, "regions" if maps else match
+    known: list[Regions | None] = [None] * len(styles)
+    if maps:
+        own, known = maps[0], list(maps[1:])
+    if how in ("auto", "classes"):
+        own, known, confidence = _classes(content, styles, segmenter)
+        if how == "auto":
+            how = "classes" if confidence >= CERTAIN or by_class else "clusters"
+    compared = list[Tensor]()
+    if how != "regions":
+        network = features()
+        compared = [_features(network, p) for p in (content, *styles)]
+    if how == "clusters":
+        clusters = zip(cluster_jointly(compared), (content, *styles), strict=True)
+        found = [_along_edges(regions, picture) for regions, picture in clusters]
+        own, known = found[0], list(found[1:])
+    own = own.without_small(SMALLEST)
+    for name in by_class:
+        if name not in own.names:
+            raise InputError(f"there is no {name} in the picture to give a style of its own: {', '.join(own.names)}")
+    choices = [
+        _choice(own, k, known, [by_class[name]] if name in by_class else general, how, compared)
+        for k, name in enumerate(own.names)
+    ]
+    return Plan(own, tuple(choices), tuple(known), how, confidence)
+
+
+def _classes(
+    content: Tensor, styles: Sequence[Tensor], segmenter: Segmenter
+) -> tuple[Regions, list[Regions | None], float]:
+    found = [segmenter(p) for p in (content, *styles)]
+    return found[0].regions, [f.regions for f in found[1:]], min(f.confidence for f in found)
+
+
+@torch.no_grad()
+def _features(network: FeatureNetwork, picture: Tensor) -> Tensor:
+    """1 x C x h x w of the picture at a short side of SIDE."""
+    size = fit_short_side(picture.shape[2], picture.shape[3], SIDE)
+    return network(resize(picture, *size), [LAYER])[LAYER].float()
+
+
+def _along_edges(regions: Regions, picture: Tensor) -> Regions:
+    """Regions of coarse cells at the picture's size, their edges on the picture's."""
+    weights = guided_filter(picture, regions.weights[None], RADIUS, EPS)[0].clamp(0, 1)
+    return Regions(regions.names, weights / weights.sum(0).clamp_min(1e-6))
+
+
+def _choice(
+    own: Regions,
+    k: int,
+    known: Sequence[Regions | None],
+    sources: Sequence[int],
+    how: str,
+    compared: Sequence[Tensor],
+) -> Choice | None:
+    """The best of the sources for region k."""
+    if not sources:
+        return None
+    found = []
+    for source in sources:
+        regions = known[source]
+        if regions is None:
+            found.append((3, source, Pair(own.names[k], None, "not looked for")))
+            continue
+        looks = (compared[0], compared[source + 1]) if compared else (None, None)
+        if how == "clusters":
+            pair = match_clusters(own, regions, compared[0], compared[source + 1])[k]
+        else:
+            pair = match_classes(own, regions, *looks)[k]
+        found.append((ORDER[pair.why], source, pair))
+    _, source, pair = min(found, key=lambda f: f[:2])
+    regions = known[source]
+    mask = None if pair.style is None or regions is None else regions.of(pair.style)[None, None]
+    return Choice(pair, source, mask)
+
+
+ORDER = {"same class": 0, "same cluster": 0, "nearest meaning": 1, "nearest features": 2, "not in the style": 3}
+"""Of the reasons, the best first."""
