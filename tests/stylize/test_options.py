@@ -9,9 +9,11 @@ from docstring_parser import parse_from_object
 
 from sfumato.errors import InputError
 from sfumato.stylize.options import (
+    NOT_OF_PHOTO,
     OF_OBJECTIVE,
     OF_ONE_PASS,
     OF_OPTIMISE,
+    OF_PHOTO,
     RANGES,
     StylizeOptions,
     parse_seconds,
@@ -102,8 +104,8 @@ def test_every_option_with_a_range_has_its_ends_and_nothing_beyond() -> None:
         for value, good in ((low, True), (high, True), (low - 1, False), (high + 1, False)):
             if not math.isfinite(value):
                 continue
-            if good and name in ("style_weights", "style_layer_weights", "content_weight") and value == 0:
-                continue  # not all of them may be 0
+            if good and name in ("style_weights", "style_layer_weights", "content_weight", "steps") and value == 0:
+                continue  # not all of them may be 0; steps only of the method photo
             if name not in ("size", "seed", "refine", "steps", "min_size", "schedule", "history", "tile"):
                 value = float(value)
             if name == "style_layer_weights":
@@ -225,10 +227,28 @@ def test_options_of_another_method_are_refused_by_name() -> None:
         with pytest.raises(InputError, match=f"^{name} is not an option of the method optimise"):
             refuse_foreign(optimise, [name])
         refuse_foreign(plain, [name])
+    for name in OF_PHOTO:
+        for options in (plain, optimise):
+            with pytest.raises(InputError, match=f"^{name} is not an option of the method {options.method}"):
+                refuse_foreign(options, [name])
     names = {f.name for f in fields(StylizeOptions)}
-    assert names > {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE}
+    assert names > {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, *OF_PHOTO}
     for options in (plain, optimise):
-        refuse_foreign(options, names - {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, "preset"})
+        refuse_foreign(options, names - {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, *OF_PHOTO, "preset"})
+    unused = {*OF_ONE_PASS, *NOT_OF_PHOTO, *OF_OPTIMISE} - {"steps"}
+    photo = StylizeOptions.of(method="photo")
+    refuse_foreign(photo, names - unused - {"match"})
+    for name in unused:
+        with pytest.raises(InputError, match=f"^{name} is not an option of the method photo"):
+            refuse_foreign(photo, [name])
+
+
+def test_a_method_s_preset_is_its_default() -> None:
+    assert StylizeOptions.of(method="photo") == StylizeOptions.of(preset="photo")
+    assert StylizeOptions.of(method="photo").size == "original"
+    assert StylizeOptions.of(method="photo", steps=0, size=300).size == 300
+    with pytest.raises(InputError, match="steps must be at least 1, not 0"):
+        StylizeOptions.of(steps=0)
 
 
 def test_a_preset_is_of_a_method() -> None:
