@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sfumato.features import FeatureNetwork
 from sfumato.style.statistics import Moments, bures_distance, gram_matrix
-from sfumato.stylize import objective
-from sfumato.stylize.objective import Objective, Terms, picture_moments
+from sfumato.stylize import distances
+from sfumato.stylize.distances import Terms
+from sfumato.stylize.objective import Objective, picture_moments
 
 from .made import narrow, off, tensor
 
@@ -187,7 +188,7 @@ CASES: dict[str, tuple[Terms, dict[str, Any]]] = {
 @pytest.mark.parametrize("strength", [1.0, 0.4])
 def test_loss_and_gradient_are_the_formulas(name: str, strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
     terms, options = CASES[name]
-    monkeypatch.setattr(objective, "bures_distance", partial(bures_distance, eps=1e-13))
+    monkeypatch.setattr(distances, "bures_distance", partial(bures_distance, eps=1e-13))
     case = Case(terms, **options)
     found = case.objective(strength=strength).evaluate(case.x)
     losses, total, gradient = case.plain(strength)

@@ -5,10 +5,9 @@ its gradient with respect to the sums computed, and that gradient sent back thro
 the whole picture, for a second pass over the tiles. A picture that fits is one tile and needs one pass.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,38 +16,24 @@ from torch import Tensor
 from sfumato.features import FeatureNetwork
 from sfumato.losses.perceptual import add_total_variation
 from sfumato.picture.tiles import Tile, tiles
-from sfumato.style.statistics import (
-    GramNormalisation,
-    Moments,
-    bures_distance,
-    gram_matrix,
-    matrix_sqrt,
-    mean_std,
-    moments,
+from sfumato.style.statistics import Moments, moments
+from sfumato.stylize.distances import (
+    FINEST,
+    LOCAL,
+    AttentionDistance,
+    Gathering,
+    LocalDistance,
+    NeighbourDistance,
+    Samples,
+    StyleDistance,
+    Terms,
 )
 from sfumato.stylize.memory import release
 
+Wanted = Moments | Samples
+"""What the styles ask for at one layer, from `picture_moments` or `picture_samples`."""
 ALIGN = 32
 """Tiles start at multiples of the deepest stride of any feature network."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Which distances, on which layers, with which weights."""
-
-    style_layers: tuple[str, ...]
-    style_layer_weights: tuple[float, ...]
-    content_layers: tuple[str, ...]
-    statistics: Literal["gram", "mean_std", "w2"] = "gram"
-    gram_normalisation: GramNormalisation = "hw"
-    relative: bool = True
-    content_weight: float = 0.3
-    style_weight: float = 1.0
-    tv_weight: float = 0.0
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers)))
 
 
 class ContentSums(NamedTuple):
@@ -59,6 +44,13 @@ class ContentSums(NamedTuple):
     xx: Tensor
     xc: Tensor
     gap: Tensor
+
+
+class ContentAt(NamedTuple):
+    """Of a tile's core: the content's features by content layer, and what local style distances keep of it."""
+
+    content: dict[str, Tensor]
+    prepared: dict[str, Tensor | None]
 
 
 class Evaluation(NamedTuple):
@@ -88,10 +80,10 @@ class Scanner:
             if len(self.tiles) > 1:
                 release()
 
-    def read(self, picture: Tensor, tile: Tile) -> dict[str, Tensor]:
+    def read(self, picture: Tensor, tile: Tile, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{layer: 1 x C x h x w} of the tile's core; differentiable with respect to the picture."""
         crop = picture[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high]
-        found = self.network(crop, self.layers)
+        found = self.network(crop, self.layers if layers is None else layers)
         return {layer: self.core(f, tile, layer, cropped=True) for layer, f in found.items()}
 
     def core(self, whole: Tensor, tile: Tile, layer: str, *, cropped: bool = False) -> Tensor:
@@ -130,54 +122,27 @@ def picture_moments(
     return out
 
 
-class StyleDistance:
-    """The style distance of one layer: K regions' statistics against what the styles ask for.
-
-    `wanted` are the styles' moments and `shares` (styles x K) how much of each style a region takes; `own` are the
-    content picture's moments. `strength` s moves the target from the content's statistics to the style's,
-    T = G_c + s (G_s - G_c).
-    """
-
-    def __init__(self, terms: Terms, wanted: Sequence[Moments], shares: Tensor, own: Moments, strength: float) -> None:
-        self.terms, self.share = terms, own.weight / own.weight.sum().clamp_min(1e-12)
-        if terms.statistics == "w2":
-            share = shares / shares.sum(0)
-            mixed = Moments(
-                torch.ones_like(own.weight),
-                sum(s[:, None] * m.mean for s, m in zip(share, wanted, strict=True)),
-                torch.zeros_like(own.second),
-            )
-            covariance = sum(s[:, None, None] * m.covariance for s, m in zip(share, wanted, strict=True))
-            mean = own.mean + strength * (mixed.first - own.mean)
-            self.mean, self.root = mean, matrix_sqrt(own.covariance + strength * (covariance - own.covariance))
-        else:
-            share = (shares / shares.sum(0)).reshape(*shares.shape, *[1] * (self.statistic(own).ndim - 1))
-            target = sum(s * self.statistic(m) for s, m in zip(share, wanted, strict=True))
-            start = self.statistic(own)
-            self.target: Tensor = start + strength * (target - start)
-        self.unit = self.distance(own).clamp_min(1e-12) if terms.relative else torch.ones_like(own.weight)
-
-    def statistic(self, m: Moments) -> Tensor:
-        return gram_matrix(m, self.terms.gram_normalisation) if self.terms.statistics == "gram" else mean_std(m)
-
-    def distance(self, m: Moments) -> Tensor:
-        """K distances, not yet relative."""
-        if self.terms.statistics == "w2":
-            return bures_distance(m, self.mean, self.root)
-        gap = (self.statistic(m) - self.target).square().flatten(1).sum(1)
-        if self.terms.statistics == "gram" and not self.terms.relative:
-            gap = gap / (4 * m.second.shape[1] ** 2)  # Gatys et al. 2016, equation 4
-        return gap
-
-    def __call__(self, m: Moments) -> Tensor:
-        return (self.share * self.distance(m) / self.unit).sum()
+@torch.no_grad()
+def picture_samples(
+    network: FeatureNetwork, layers: Sequence[str], picture: Tensor, regions: Tensor | None, tile: int
+) -> dict[str, Samples]:
+    """Moments of every layer of a whole picture and the positions that stand for its regions, read in tiles."""
+    found = picture_moments(network, layers, picture, regions, tile)
+    scanner = Scanner(network, layers, picture.shape[2], picture.shape[3], tile)
+    whole = picture.new_ones(1, *picture.shape[2:]) if regions is None else regions
+    weights = at_layers(network, layers, whole)
+    gathered = {layer: Gathering(w) for layer, w in weights.items() if w is not None}
+    for t in scanner.each():
+        for layer, f in scanner.read(picture, t).items():
+            gathered[layer].add(f, scanner.core(gathered[layer].numbers, t, layer))
+    return {layer: Samples(found[layer], gathered[layer].bags()) for layer in layers}
 
 
 class Objective:
     """Loss and gradient of a picture at one size.
 
-    `content` 1 x 3 x H x W in [0, 1]; `wanted` the styles' moments by layer; `shares` styles x K; `regions` K x H x W
-    or None; `tile` the side of a tile's core in pixels (at least the picture's: no tiling).
+    `content` 1 x 3 x H x W in [0, 1]; `wanted` the styles' moments (or samples) by layer; `shares` styles x K;
+    `regions` K x H x W or None; `tile` the side of a tile's core in pixels (at least the picture's: no tiling).
     """
 
     def __init__(
@@ -185,7 +150,7 @@ class Objective:
         network: FeatureNetwork,
         terms: Terms,
         content: Tensor,
-        wanted: Sequence[dict[str, Moments]],
+        wanted: Sequence[Mapping[str, Wanted]],
         *,
         shares: Tensor | None = None,
         regions: Tensor | None = None,
@@ -199,32 +164,67 @@ class Objective:
             shares = content.new_ones(len(wanted), 1)
         own = picture_moments(network, terms.style_layers, content, regions, tile)
         self.style = {
-            layer: StyleDistance(terms, [w[layer] for w in wanted], shares, own[layer], strength)
+            layer: self._distance(layer, [w[layer] for w in wanted], shares, own[layer], strength)
             for layer in terms.style_layers
         }
         self.kept = self._read_content(self.scanner.tiles[0]) if len(self.scanner.tiles) == 1 else None
+        if terms.statistics in LOCAL:
+            self._measure_start()
         self.content_moments = {}
         for layer in terms.content_layers:
             sums = (
                 list(self._content_sums(c, c, self._weight(layer, t)))
                 for t in self.scanner.each()
-                for c in [self._content_at(t)[layer]]
+                for c in [self._content_at(t).content[layer]]
             )
             self.content_moments[layer] = ContentSums(*reduce(_added, sums))
 
-    @torch.no_grad()
-    def _read_content(self, tile: Tile) -> dict[str, Tensor]:
-        layers = self.terms.content_layers
-        scanner = self.scanner
-        crop = self.content[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high]
-        return {layer: scanner.core(f, tile, layer, cropped=True) for layer, f in scanner.network(crop, layers).items()}
+    def _distance(
+        self, layer: str, wanted: Sequence[Wanted], shares: Tensor, own: Moments, strength: float
+    ) -> StyleDistance | LocalDistance:
+        terms, thin = self.terms, max(1, FINEST // self.scanner.network.stride(layer))
+        if terms.statistics not in LOCAL:
+            return StyleDistance(terms, [w for w in wanted if isinstance(w, Moments)], shares, own, strength)
+        samples = [w for w in wanted if isinstance(w, Samples)]
+        kind = NeighbourDistance if terms.statistics == "neighbours" else AttentionDistance
+        weights = self.regions[layer]
+        if weights is None:
+            height, width = (self.scanner.network.cells(side, layer) for side in self.content.shape[2:])
+            weights = own.weight.new_ones(1, height, width)
+        return kind(terms, samples, shares, own, strength, thin, weights[:, ::thin, ::thin].sum((1, 2)))
 
-    def _content_at(self, tile: Tile) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _measure_start(self) -> None:
+        """Units of local distances: those of the untouched content picture."""
+        total: list[Tensor] | None = None
+        for t in self.scanner.each():
+            sums = self._style_sums(self.scanner.read(self.content, t), t, self._content_at(t))
+            total = sums if total is None else _added(total, sums)
+        rest = iter(total or ())
+        for distance in (self.style[layer] for layer in self.terms.style_layers):
+            sums = [next(rest) for _ in range(distance.count)]
+            if isinstance(distance, LocalDistance):
+                distance.start(sums)
+
+    @torch.no_grad()
+    def _read_content(self, tile: Tile) -> ContentAt:
+        """What the distances need of the content's positions in a tile."""
+        local = [layer for layer, distance in self.style.items() if distance.reads_content]
+        layers = tuple(dict.fromkeys((*self.terms.content_layers, *local)))
+        found = self.scanner.read(self.content, tile, layers)
+        prepared = {layer: self.style[layer].prepared(found[layer], self._regions(layer, tile)) for layer in local}
+        return ContentAt({layer: found[layer] for layer in self.terms.content_layers}, prepared)
+
+    def _content_at(self, tile: Tile) -> ContentAt:
         return self.kept if self.kept is not None else self._read_content(tile)
 
-    def _weight(self, layer: str, tile: Tile) -> Tensor | None:
+    def _regions(self, layer: str, tile: Tile) -> Tensor | None:
         w = self.regions[layer]
-        return None if w is None else self.scanner.core(w, tile, layer).sum(0)
+        return None if w is None else self.scanner.core(w, tile, layer)
+
+    def _weight(self, layer: str, tile: Tile) -> Tensor | None:
+        w = self._regions(layer, tile)
+        return None if w is None else w.sum(0)
 
     @staticmethod
     def _content_sums(x: Tensor, c: Tensor, weight: Tensor | None) -> ContentSums:
@@ -234,20 +234,23 @@ class Objective:
         w = x.new_ones(x.shape[1]) if weight is None else weight.flatten().to(x)
         return ContentSums(w.sum(), x @ w, x.square() @ w, (x * c) @ w, (x - c).square().sum(0) @ w)
 
-    def _sums(self, picture: Tensor, tile: Tile) -> list[Tensor]:
-        """All the tile's sums, flat, so that they add and differentiate as one list."""
-        found, content = self.scanner.read(picture, tile), self._content_at(tile)
+    def _style_sums(self, found: dict[str, Tensor], tile: Tile, content: ContentAt) -> list[Tensor]:
         out: list[Tensor] = []
         for layer in self.terms.style_layers:
-            w = self.regions[layer]
-            out += moments(found[layer], None if w is None else self.scanner.core(w, tile, layer))
+            out += self.style[layer].sums(found[layer], content.prepared.get(layer), self._regions(layer, tile))
+        return out
+
+    def _sums(self, found: dict[str, Tensor], tile: Tile) -> list[Tensor]:
+        """All the sums of a tile's features, flat, so that they add and differentiate as one list."""
+        content = self._content_at(tile)
+        out = self._style_sums(found, tile, content)
         for layer in self.terms.content_layers:
-            out += self._content_sums(found[layer], content[layer], self._weight(layer, tile))
+            out += self._content_sums(found[layer], content.content[layer], self._weight(layer, tile))
         return out
 
     def _losses(self, sums: list[Tensor]) -> dict[str, Tensor]:
         terms, rest = self.terms, iter(sums)
-        style = [self.style[layer](Moments(next(rest), next(rest), next(rest))) for layer in terms.style_layers]
+        style = [d(*(next(rest) for _ in range(d.count))) for d in (self.style[k] for k in terms.style_layers)]
         weights = terms.style_layer_weights or (1.0,) * len(style)
         scale = sum(weights) if terms.relative else 1.0
         losses = {"style": sum((w * v for w, v in zip(weights, style, strict=True)), sums[0].new_zeros(())) / scale}
@@ -279,12 +282,13 @@ class Objective:
         x = picture.detach()
         if len(self.scanner.tiles) == 1:
             x = x.requires_grad_()
-            sums = self._sums(x, self.scanner.tiles[0])
+            sums = self._sums(self.scanner.read(x, self.scanner.tiles[0]), self.scanner.tiles[0])
             losses = self._losses(sums)
             (gradient,) = torch.autograd.grad(self._weighted(losses), x)
         else:
             with torch.no_grad():
-                total = reduce(_added, (self._sums(x, t) for t in self.scanner.each()))  # one list held, not one a tile
+                each = (self._sums(self.scanner.read(x, t), t) for t in self.scanner.each())
+                total = reduce(_added, each)  # one list held, not one a tile
             leaves = [s.requires_grad_() for s in total]
             losses = self._losses(leaves)
             wanted = torch.autograd.grad(self._weighted(losses), leaves, allow_unused=True)
@@ -309,13 +313,7 @@ class Objective:
         inside = Tile(
             *(s._replace(start=s.start - s.low, stop=s.stop - s.low, low=0, high=s.high - s.low) for s in tile)
         )
-        found, content = self.scanner.read(leaf, inside), self._content_at(tile)
-        sums: list[Tensor] = []
-        for layer in self.terms.style_layers:
-            w = self.regions[layer]
-            sums += moments(found[layer], None if w is None else self.scanner.core(w, tile, layer))
-        for layer in self.terms.content_layers:
-            sums += self._content_sums(found[layer], content[layer], self._weight(layer, tile))
+        sums = self._sums(self.scanner.read(leaf, inside), tile)
         pairs = [(s, g) for s, g in zip(sums, wanted, strict=True) if g is not None and s.requires_grad]
         (gradient,) = torch.autograd.grad([s for s, _ in pairs], leaf, [g for _, g in pairs])
         return gradient

@@ -16,10 +16,11 @@ from torch import Tensor
 from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
 from sfumato.picture.resize import fit_short_side, resize, resize_signed
+from sfumato.stylize.distances import LOCAL, Terms
 from sfumato.stylize.iterate import DivergedError, Iterate, Style
 from sfumato.stylize.memory import release, tile_for
 from sfumato.stylize.minimisers import LBFGS, Adam
-from sfumato.stylize.objective import Objective, Terms, picture_moments
+from sfumato.stylize.objective import Objective, picture_moments, picture_samples
 from sfumato.stylize.options import StylizeOptions, parse_seconds
 
 LIGHT_FROM = 384
@@ -243,9 +244,8 @@ class Optimisation:
             side = max(16, round(min(scale.height, scale.width) * self.options.style_scale))
             size = fit_short_side(style.picture.shape[2], style.picture.shape[3], side)
             regions = None if style.mask is None else resize(style.mask, *size)[0]
-            wanted.append(
-                picture_moments(network, terms.style_layers, resize(style.picture, *size), regions, self.tile)
-            )
+            read = picture_samples if terms.statistics in LOCAL else picture_moments
+            wanted.append(read(network, terms.style_layers, resize(style.picture, *size), regions, self.tile))
         shares = content.new_tensor([[s.share] for s in self.styles])
         regions = None if keep is None else keep[0]
         if regions is not None and len(regions) > 1:
