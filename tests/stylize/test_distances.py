@@ -75,39 +75,43 @@ def bag_of(style: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     return style[0].flatten(1).T[inside], w.flatten()[inside]
 
 
+def cells(case: Case, layer: str, picture: Tensor, regions: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features 1 x C x h x w and weights K x h x w, both averaged over squares of at least 4 pixels."""
+    f = at(case.network, picture, layer)
+    side = max(1, FINEST // case.network.stride(layer))
+    return F.avg_pool2d(f, side, ceil_mode=True), F.avg_pool2d(maps(regions, f), side, ceil_mode=True)
+
+
 def plain_gap(case: Case, layer: str, x: Tensor, strength: float) -> Tensor:
-    """K mean gaps over the positions looked at."""
-    t = max(1, FINEST // case.network.stride(layer))
-    c, where = at(case.network, case.content, layer), maps(case.regions, at(case.network, x, layer))
+    """K mean gaps."""
+    f, where = cells(case, layer, x, case.regions)
+    f, c = (p[0].permute(1, 2, 0) for p in (f, cells(case, layer, case.content, None)[0]))
     found = []
     for k, w in enumerate(where):
-        f, gaps = at(case.network, x, layer)[0].permute(1, 2, 0), 0
+        gaps = torch.zeros_like(w)
         for share, style, regions in zip(case.shares[:, k], case.styles, case.style_regions, strict=True):
-            s = at(case.network, style, layer)
-            bag, weight = bag_of(s, maps(regions, s)[k])
+            s, theirs = cells(case, layer, style, regions)
+            bag, weight = bag_of(s, theirs[k])
             mean = (bag * weight[:, None]).sum(0) / weight.sum()
             near = (F.normalize(f - mean, dim=2) @ F.normalize(bag - mean, dim=1).T).max(2).values
-            own = F.cosine_similarity(f - mean, c[0].permute(1, 2, 0) - mean, dim=2)
+            own = F.cosine_similarity(f - mean, c - mean, dim=2)
             gaps = gaps + share / case.shares[:, k].sum() * (strength * (1 - near) + (1 - strength) * (1 - own))
-        found.append((w * gaps)[::t, ::t].sum() / w[::t, ::t].sum())
+        found.append((w * gaps).sum() / w.sum())
     return torch.stack(found)
 
 
 def plain_transport_gap(case: Case, layer: str, x: Tensor, strength: float) -> Tensor:
-    t = max(1, FINEST // case.network.stride(layer))
-    c = at(case.network, case.content, layer)
-    where = maps(case.regions, c)
+    c, where = cells(case, layer, case.content, case.regions)
     target = torch.zeros_like(c)
     for j, (style, regions) in enumerate(zip(case.styles, case.style_regions, strict=True)):
-        s = at(case.network, style, layer)
-        seen = maps(regions, s)
+        s, seen = cells(case, layer, style, regions)
         seen = torch.where(seen >= 0.5 * seen.amax((1, 2), keepdim=True), seen, 0)
         for k, w in enumerate(where):
             part = transport(c, s, w[None], seen[k][None])
             target = target + w * case.shares[j, k] / case.shares[:, k].sum() * part
     target = c + strength * (target / where.sum(0).clamp_min(1e-12) - c)
-    gap = (at(case.network, x, layer) - target).square().sum(1)
-    return torch.stack([(w * gap[0])[::t, ::t].sum() / w[::t, ::t].sum() for w in where])
+    gap = (cells(case, layer, x, None)[0] - target).square().sum(1)[0]
+    return torch.stack([(w * gap).sum() / w.sum() for w in where])
 
 
 def plain(case: Case, strength: float, x: Tensor) -> Tensor:
@@ -236,7 +240,9 @@ def test_samples_of_a_picture_in_tiles(tile: int, monkeypatch: pytest.MonkeyPatc
                 assert len(b.features) == min(100, len(b.features))
                 assert off(a.features, b.features) < 1e-12
                 assert torch.equal(a.weights, b.weights)
-    rows = {tuple(r) for r in network(picture, ["relu3_1"])["relu3_1"][0].flatten(1).T.tolist()}
+    rows = {
+        tuple(r) for r in network(picture, ["relu3_1"])["relu3_1"][0].flatten(1).T.tolist()
+    }  # cells of one position
     bag = picture_samples(network, LAYERS, picture, None, 1 << 30)["relu3_1"].bags[0]
     assert {tuple(r) for r in bag.features.tolist()} <= rows
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sfumato.style.attention import attended
@@ -26,7 +27,8 @@ from sfumato.style.statistics import (
 LOCAL = ("neighbours", "attention")
 """Statistics that look at positions."""
 FINEST = 4
-"""Pixels between the positions looked at, at least: of finer layers every second or fourth one is."""
+"""Side in pixels of the smallest cells compared; finer layers are averaged over them (to leave positions out instead
+draws a mesh)."""
 SPREAD = 0.5
 """Share of a local distance that is the region's mean and deviation: without it contrast would be free."""
 
@@ -105,25 +107,37 @@ class StyleDistance:
 
 
 class Samples(NamedTuple):
-    """What a local distance needs of a style at one layer: the moments and a bag of positions of each region."""
+    """What a local distance needs of a picture at one layer, region by region.
+
+    The moments of its positions and of its cells (see `averaged`), and a bag of cells that stand for each region.
+    """
 
     moments: Moments
+    cells: Moments
     bags: tuple[Bag, ...]
 
 
 class Gathering:
-    """Picks the positions that stand for a picture's regions at one layer, tile by tile."""
+    """Reads `Samples` of one layer tile by tile; `weights` K x h x w, `side` the positions along a cell."""
 
-    def __init__(self, weights: Tensor) -> None:
-        """`weights` K x h x w."""
-        self.picked = [chosen(w) for w in weights]
-        self.weights = [w.flatten()[i] for w, i in zip(weights, self.picked, strict=True)]
-        self.numbers = torch.arange(weights[0].numel(), device=weights.device).reshape(weights.shape[1:])
+    def __init__(self, weights: Tensor, side: int) -> None:
+        self.weights, self.side = weights, side
+        cells = averaged(weights, side)
+        self.picked = [chosen(w) for w in cells]
+        self.picked_weights = [w.flatten()[i] for w, i in zip(cells, self.picked, strict=True)]
+        numbers = torch.arange(cells[0].numel(), device=weights.device).reshape(cells.shape[1:])
+        numbers = numbers.repeat_interleave(side, 0).repeat_interleave(side, 1)
+        self.numbers = numbers[: weights.shape[1], : weights.shape[2]]
+        """Each position's cell, h x w."""
+        self.sums: list[Moments] = []
         self.found: list[Tensor] = []
 
-    def add(self, features: Tensor, numbers: Tensor) -> None:
-        """A tile's core, 1 x C x h x w, and which positions it has, h x w."""
-        rows, numbers = _rows(features), numbers.flatten()
+    def add(self, features: Tensor, weights: Tensor, numbers: Tensor) -> None:
+        """A tile's core, 1 x C x h x w, and its parts of `weights` and `numbers`."""
+        coarse = averaged(features, self.side)
+        both = [moments(features, weights), moments(coarse, averaged(weights, self.side))]
+        self.sums = [a.plus(b) for a, b in zip(self.sums, both, strict=True)] if self.sums else both
+        rows, numbers = _rows(coarse), numbers[:: self.side, :: self.side].flatten()
         if not self.found:
             self.found = [rows.new_zeros(len(p), rows.shape[1]) for p in self.picked]
         for picked, found in zip(self.picked, self.found, strict=True):
@@ -131,14 +145,15 @@ class Gathering:
             here = picked[place] == numbers
             found[place[here]] = rows[here]
 
-    def bags(self) -> tuple[Bag, ...]:
-        return tuple(Bag(f, w.to(f)) for f, w in zip(self.found, self.weights, strict=True))
+    def samples(self) -> Samples:
+        bags = (Bag(f, w.to(f)) for f, w in zip(self.found, self.picked_weights, strict=True))
+        return Samples(self.sums[0], self.sums[1], tuple(bags))
 
 
 class LocalDistance:
     """A distance summed over positions, and that of the region's mean and deviation beside it.
 
-    `thin` is the step between the positions looked at, `weight` K their regions' total weights.
+    `wanted` are the styles' samples, `own` the content picture's; positions are averaged over cells of `side` x `side`.
     Units are those of the content picture itself, which `start` is told when its sums are known.
     """
 
@@ -151,18 +166,17 @@ class LocalDistance:
         terms: Terms,
         wanted: Sequence[Samples],
         shares: Tensor,
-        own: Moments,
+        own: Samples,
         strength: float,
-        thin: int,
-        weight: Tensor,
+        side: int,
     ) -> None:
-        self.relative, self.strength, self.thin, self.own = terms.relative, strength, thin, own
+        self.relative, self.strength, self.side, self.own = terms.relative, strength, side, own.cells
         plain = replace(terms, statistics="mean_std")
-        self.spread = StyleDistance(plain, [w.moments for w in wanted], shares, own, strength)
+        self.spread = StyleDistance(plain, [w.moments for w in wanted], shares, own.moments, strength)
         self.shares = (shares / shares.sum(0)).T.tolist()
-        self.bags = [[w.bags[min(k, len(w.bags) - 1)] for w in wanted] for k in range(len(own.weight))]
-        self.weight = weight.to(own.weight).clamp_min(1e-12)
-        self.unit = torch.ones_like(own.weight)
+        self.bags = [[w.bags[min(k, len(w.bags) - 1)] for w in wanted] for k in range(len(own.bags))]
+        self.weight = own.cells.weight.clamp_min(1e-12)
+        self.unit = torch.ones_like(self.weight)
 
     def start(self, sums: Sequence[Tensor]) -> None:
         """The content picture's own sums: the distance of the untouched picture is the unit."""
@@ -171,17 +185,21 @@ class LocalDistance:
 
     def sums(self, features: Tensor, prepared: Tensor | None, weights: Tensor | None) -> list[Tensor]:
         """K sums of the positions' distances, then the moments."""
-        t = self.thin
-        rows = _rows(features[..., ::t, ::t])
-        w = rows.new_ones(1, len(rows)) if weights is None else weights[:, ::t, ::t].flatten(1).to(rows)
-        return [self.gaps(rows, prepared, w), *moments(features, weights)]
+        return [self.gaps(*self.cells(features, weights), prepared), *moments(features, weights)]
+
+    def cells(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features P x C and weights K x P of a tile's cells."""
+        rows = _rows(averaged(features, self.side))
+        if weights is None:
+            return rows, rows.new_ones(1, len(rows))
+        return rows, averaged(weights, self.side).flatten(1).to(rows)
 
     def prepared(self, content: Tensor, weights: Tensor | None) -> Tensor | None:
         """What is kept of the content's positions in a tile, for `sums`."""
         raise NotImplementedError
 
-    def gaps(self, rows: Tensor, prepared: Tensor | None, weights: Tensor) -> Tensor:
-        """K sums over positions P x C, weighed by K x P."""
+    def gaps(self, rows: Tensor, weights: Tensor, prepared: Tensor | None) -> Tensor:
+        """K sums over cells P x C, weighed by K x P."""
         raise NotImplementedError
 
     def __call__(self, *sums: Tensor) -> Tensor:
@@ -201,9 +219,9 @@ class NeighbourDistance(LocalDistance):
         self.styles = [Neighbours(bags, share) for bags, share in zip(self.bags, self.shares, strict=True)]
 
     def prepared(self, content: Tensor, weights: Tensor | None) -> Tensor | None:  # noqa: ARG002
-        return _rows(content[..., :: self.thin, :: self.thin])
+        return self.cells(content, None)[0]
 
-    def gaps(self, rows: Tensor, prepared: Tensor | None, weights: Tensor) -> Tensor:
+    def gaps(self, rows: Tensor, weights: Tensor, prepared: Tensor | None) -> Tensor:
         found = []
         for style, w in zip(self.styles, weights, strict=True):
             (inside,) = torch.nonzero(w > 0, as_tuple=True)
@@ -225,9 +243,7 @@ class AttentionDistance(LocalDistance):
 
     def prepared(self, content: Tensor, weights: Tensor | None) -> Tensor:
         """T, P x C; between regions mixed by their weights, and with strength s that much of the way from c."""
-        t = self.thin
-        rows = _rows(content[..., ::t, ::t])
-        w = rows.new_ones(1, len(rows)) if weights is None else weights[:, ::t, ::t].flatten(1).to(rows)
+        rows, w = self.cells(content, weights)
         total = torch.zeros_like(rows)
         for k, (bags, shares) in enumerate(zip(self.bags, self.shares, strict=True)):
             (inside,) = torch.nonzero(w[k] > 0, as_tuple=True)
@@ -242,9 +258,14 @@ class AttentionDistance(LocalDistance):
         target = total / w.sum(0).clamp_min(1e-12)[:, None]
         return rows + self.strength * (target - rows)
 
-    def gaps(self, rows: Tensor, prepared: Tensor | None, weights: Tensor) -> Tensor:
+    def gaps(self, rows: Tensor, weights: Tensor, prepared: Tensor | None) -> Tensor:
         assert prepared is not None
         return weights @ (rows - prepared).square().sum(1)
+
+
+def averaged(maps: Tensor, side: int) -> Tensor:
+    """Means over cells of `side` x `side` positions of ... x h x w; those at the end may be smaller."""
+    return maps if side == 1 else F.avg_pool2d(maps, side, ceil_mode=True)
 
 
 def _rows(features: Tensor) -> Tensor:

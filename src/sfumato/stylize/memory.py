@@ -14,6 +14,12 @@ from sfumato.errors import InputError
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 BYTES_A_PIXEL = 4400
 """Peak of one evaluation of VGG-19 to relu5_1 with its gradient, per pixel of a tile's crop (bench/README.md)."""
+BYTES_A_PIXEL_LOCAL = 600
+"""What neighbours and attention take on top: positions in rows, centred, and those they are compared with."""
+BYTES_A_BAG = 48 << 20
+"""A style region's positions at five layers, twice (`sfumato.style.neighbours.CANDIDATES`)."""
+BYTES_OF_SCORES = 64 << 20
+"""Similarities of one chunk, and their softmax."""
 LARGEST_TILE = 1024
 """Of a picture that does not fit as a whole; larger tiles are no faster."""
 SMALLEST_TILE = 96
@@ -49,22 +55,31 @@ def release() -> None:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def tile_for(height: int, width: int, pictures: Callable[[int], float], halo: int, limit: int) -> int:
+def tile_for(
+    height: int,
+    width: int,
+    pictures: Callable[[int], float],
+    halo: int,
+    limit: int,
+    *,
+    a_pixel: int = BYTES_A_PIXEL,
+    beside: int = 0,
+) -> int:
     """Side of the largest tile (core) with which a picture of this size can be worked on within `limit` bytes.
 
     `pictures` counts the float32 pictures of so many pixels that will be held beyond what the process holds now; it
-    does not grow with them.
+    does not grow with them. `a_pixel` are bytes a pixel of a tile's crop, `beside` bytes held whatever the tile.
     Raises `InputError` that names the size that would fit.
     """
-    held = psutil.Process().memory_info().rss + RESERVE
+    held = psutil.Process().memory_info().rss + RESERVE + beside
     pixels, short = height * width, min(height, width)
     free = limit - held - pictures(pixels) * 12 * pixels
-    if free >= BYTES_A_PIXEL * pixels:
+    if free >= a_pixel * pixels:
         return max(height, width, SMALLEST_TILE)
-    side = int((max(free, 0) / BYTES_A_PIXEL) ** 0.5)
+    side = int((max(free, 0) / a_pixel) ** 0.5)
     core = min(LARGEST_TILE, side - 2 * halo)
     if core < SMALLEST_TILE:
-        needed = BYTES_A_PIXEL * (SMALLEST_TILE + 2 * halo) ** 2
+        needed = a_pixel * (SMALLEST_TILE + 2 * halo) ** 2
         spare = limit - held - needed
         fits, before = short, 0
         while fits != before:  # a smaller picture may hold more copies

@@ -122,20 +122,24 @@ def picture_moments(
     return out
 
 
+def cell_side(network: FeatureNetwork, layer: str) -> int:
+    """Positions along a side of the cells that local distances compare."""
+    return max(1, FINEST // network.stride(layer))
+
+
 @torch.no_grad()
 def picture_samples(
     network: FeatureNetwork, layers: Sequence[str], picture: Tensor, regions: Tensor | None, tile: int
 ) -> dict[str, Samples]:
-    """Moments of every layer of a whole picture and the positions that stand for its regions, read in tiles."""
-    found = picture_moments(network, layers, picture, regions, tile)
+    """What local distances need of a whole picture, layer by layer, read in tiles."""
     scanner = Scanner(network, layers, picture.shape[2], picture.shape[3], tile)
-    whole = picture.new_ones(1, *picture.shape[2:]) if regions is None else regions
-    weights = at_layers(network, layers, whole)
-    gathered = {layer: Gathering(w) for layer, w in weights.items() if w is not None}
+    weights = at_layers(network, layers, picture.new_ones(1, *picture.shape[2:]) if regions is None else regions)
+    gathered = {layer: Gathering(w, cell_side(network, layer)) for layer, w in weights.items() if w is not None}
     for t in scanner.each():
         for layer, f in scanner.read(picture, t).items():
-            gathered[layer].add(f, scanner.core(gathered[layer].numbers, t, layer))
-    return {layer: Samples(found[layer], gathered[layer].bags()) for layer in layers}
+            one = gathered[layer]
+            one.add(f, scanner.core(one.weights, t, layer), scanner.core(one.numbers, t, layer))
+    return {layer: gathered[layer].samples() for layer in layers}
 
 
 class Objective:
@@ -162,7 +166,8 @@ class Objective:
         self.regions = at_layers(network, terms.layers, regions)
         if shares is None:
             shares = content.new_ones(len(wanted), 1)
-        own = picture_moments(network, terms.style_layers, content, regions, tile)
+        read = picture_samples if terms.statistics in LOCAL else picture_moments
+        own = read(network, terms.style_layers, content, regions, tile)
         self.style = {
             layer: self._distance(layer, [w[layer] for w in wanted], shares, own[layer], strength)
             for layer in terms.style_layers
@@ -180,18 +185,14 @@ class Objective:
             self.content_moments[layer] = ContentSums(*reduce(_added, sums))
 
     def _distance(
-        self, layer: str, wanted: Sequence[Wanted], shares: Tensor, own: Moments, strength: float
+        self, layer: str, wanted: Sequence[Wanted], shares: Tensor, own: Wanted, strength: float
     ) -> StyleDistance | LocalDistance:
-        terms, thin = self.terms, max(1, FINEST // self.scanner.network.stride(layer))
-        if terms.statistics not in LOCAL:
+        terms = self.terms
+        if isinstance(own, Moments):
             return StyleDistance(terms, [w for w in wanted if isinstance(w, Moments)], shares, own, strength)
-        samples = [w for w in wanted if isinstance(w, Samples)]
         kind = NeighbourDistance if terms.statistics == "neighbours" else AttentionDistance
-        weights = self.regions[layer]
-        if weights is None:
-            height, width = (self.scanner.network.cells(side, layer) for side in self.content.shape[2:])
-            weights = own.weight.new_ones(1, height, width)
-        return kind(terms, samples, shares, own, strength, thin, weights[:, ::thin, ::thin].sum((1, 2)))
+        side = cell_side(self.scanner.network, layer)
+        return kind(terms, [w for w in wanted if isinstance(w, Samples)], shares, own, strength, side)
 
     @torch.no_grad()
     def _measure_start(self) -> None:

@@ -18,7 +18,14 @@ from sfumato.features import FeatureNetwork
 from sfumato.picture.resize import fit_short_side, resize, resize_signed
 from sfumato.stylize.distances import LOCAL, Terms
 from sfumato.stylize.iterate import DivergedError, Iterate, Style
-from sfumato.stylize.memory import release, tile_for
+from sfumato.stylize.memory import (
+    BYTES_A_BAG,
+    BYTES_A_PIXEL,
+    BYTES_A_PIXEL_LOCAL,
+    BYTES_OF_SCORES,
+    release,
+    tile_for,
+)
 from sfumato.stylize.minimisers import LBFGS, Adam
 from sfumato.stylize.objective import Objective, picture_moments, picture_samples
 from sfumato.stylize.options import StylizeOptions, parse_seconds
@@ -235,7 +242,11 @@ class Optimisation:
             return 4 + moments + bool(self.options.average)  # 4: content, iterate, best, gradient
 
         halo = max(self.network.reach(layer) for layer in terms_of(self.options).layers)
-        return tile_for(largest.height, largest.width, pictures, halo, self.limit)
+        a_pixel, beside = BYTES_A_PIXEL, 0
+        if self.options.statistics in LOCAL:
+            bags = len(self.styles) * (1 if self.masks is None else self.masks.shape[1])
+            a_pixel, beside = a_pixel + BYTES_A_PIXEL_LOCAL, BYTES_OF_SCORES + bags * BYTES_A_BAG
+        return tile_for(largest.height, largest.width, pictures, halo, self.limit, a_pixel=a_pixel, beside=beside)
 
     def _objective(self, content: Tensor, keep: Tensor | None, scale: Scale) -> Objective:
         terms, network = terms_of(self.options), self._network(scale)
