@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sfumato._version import __version__
 from sfumato.errors import InputError
 from sfumato.generate import generate  # now, or the packages would hide the verbs of their names
+from sfumato.segment import segment
 from sfumato.stylize import StylizeOptions, iter_stylize, stylize
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Picture, read_picture, write_picture
     from sfumato.picture.record import read_record
+    from sfumato.picture.regions import Regions
+    from sfumato.segment import Segmented
     from sfumato.stylize import Stylized
 
 _HOMES = {
@@ -23,12 +26,16 @@ _HOMES = {
     "read_picture": "sfumato.picture.io",
     "write_picture": "sfumato.picture.io",
     "read_record": "sfumato.picture.record",
+    "Regions": "sfumato.picture.regions",
+    "Segmented": "sfumato.segment",
     "Stylized": "sfumato.stylize",
 }
 
 __all__ = [
     "InputError",
     "Picture",
+    "Regions",
+    "Segmented",
     "StylizeOptions",
     "Stylized",
     "__version__",
@@ -36,6 +43,7 @@ __all__ = [
     "iter_stylize",
     "read_picture",
     "read_record",
+    "segment",
     "stylize",
     "write_picture",
 ]

@@ -3,7 +3,6 @@
 Torch is imported only when a verb begins its work, so that help, version and completion answer at once.
 """
 
-import glob
 import json
 import sys
 import time
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 
-from sfumato import cli_convert, cli_data, cli_generate, cli_judge, cli_train
+from sfumato import cli_convert, cli_data, cli_generate, cli_judge, cli_segment, cli_train
 from sfumato._version import __version__
-from sfumato.cli_flags import Json, Output, Quiet, flags, given, prepare_memory
+from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
 from sfumato.errors import InputError, unknown
 from sfumato.stylize.options import StylizeOptions
 
@@ -24,7 +23,20 @@ if TYPE_CHECKING:
     from sfumato.progress import Reporter
     from sfumato.stylize.work import Stylizing
 
-VERBS = ("stylize", "generate", "train", "resume", "data", "evaluate", "export", "convert", "demo", "inspect", "models")
+VERBS = (
+    "stylize",
+    "segment",
+    "generate",
+    "train",
+    "resume",
+    "data",
+    "evaluate",
+    "export",
+    "convert",
+    "demo",
+    "inspect",
+    "models",
+)
 
 
 StylizeFlags = flags(StylizeOptions, names={"except_": ["--except"]})
@@ -277,31 +289,10 @@ def inspect(picture: Annotated[Path, Parameter(help="A picture made by sfumato."
 
 cli_convert.register(app)
 cli_data.register(app)
+cli_segment.register(app)
 cli_generate.register(app)
 cli_train.register(app)
 cli_judge.register(app)
-
-
-def expand(names: Sequence[str]) -> tuple[list[Path], bool]:
-    """Pictures named by files, folders and globs, and whether they are (meant as) several."""
-    from sfumato.picture.formats import known_extensions
-
-    found, many = list[Path](), len(names) > 1
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known_extensions() and p.is_file())
-            if not inside:
-                raise InputError(f"{name!r} is a folder without pictures")
-            found, many = found + inside, True
-        elif not path.exists() and glob.has_magic(name):
-            matches = sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 (absolute patterns too)
-            if not matches:
-                raise InputError(f"nothing matches {name!r}")
-            found, many = found + matches, True
-        else:
-            found.append(path)
-    return found, many
 
 
 def destination(photo: Path, style: Path, output: Path | None, many: bool) -> Path:

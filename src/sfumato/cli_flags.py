@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import glob
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from docstring_parser import parse_from_object
+
+from sfumato.errors import InputError
 
 Output = Annotated[
     Path | None, Parameter(name=["--output", "-o"], help="The picture to write, or a folder for several.")
@@ -56,6 +59,28 @@ def given(flags_object: object) -> dict[str, Any]:
     """The options that were on the command line."""
     found = {f.name: getattr(flags_object, f.name) for f in fields(flags_object)}  # type: ignore[arg-type]
     return {k: v for k, v in found.items() if v is not None}
+
+
+def expand(names: Sequence[str]) -> tuple[list[Path], bool]:
+    """Pictures named by files, folders and globs, and whether they are (meant as) several."""
+    from sfumato.picture.formats import known_extensions
+
+    found, many = list[Path](), len(names) > 1
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known_extensions() and p.is_file())
+            if not inside:
+                raise InputError(f"{name!r} is a folder without pictures")
+            found, many = found + inside, True
+        elif not path.exists() and glob.has_magic(name):
+            matches = sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 (absolute patterns too)
+            if not matches:
+                raise InputError(f"nothing matches {name!r}")
+            found, many = found + matches, True
+        else:
+            found.append(path)
+    return found, many
 
 
 def prepare_memory() -> None:

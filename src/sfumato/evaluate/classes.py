@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from sfumato.device import choose_device
 from sfumato.features.classifier import load_classifier
 from sfumato.models.classifier import accuracy_of, confusion
-from sfumato.stylize.device import choose_device
 from sfumato.train.data import Box, Pictures, cut
 from sfumato.train.labels import indices
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sfumato._version import __version__
+from sfumato.device import choose_device
 from sfumato.errors import InputError
 from sfumato.evaluate.sets import PictureSet, Shown, embedded, holds_pictures, made_set, read_set
 from sfumato.generate.sampling import class_number, load_sampler
@@ -15,7 +16,6 @@ from sfumato.metrics.embedding import ClassifierEmbedding, Embedded, Embedding, 
 from sfumato.metrics.generated import central, compare, halves, names, repeated
 from sfumato.metrics.perceptual_path_length import EPSILON, activations, path_lengths, trimmed
 from sfumato.metrics.sliced_wasserstein import SIDE, sliced_wasserstein
-from sfumato.stylize.device import choose_device
 
 FEW = 1000
 """Pictures below which the Frechet distance says little."""

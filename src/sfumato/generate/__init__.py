@@ -143,9 +143,9 @@ def prepared(model: Model, given: dict[str, Any]) -> "tuple[GenerateOptions, Sam
             raise unknown("option", name, names)
     options = GenerateOptions(**given)
     options.check()
+    from sfumato.device import choose_device
     from sfumato.generate.sampling import load_sampler
     from sfumato.picture.record import new_record
-    from sfumato.stylize.device import choose_device
 
     sampler, digest = load_sampler(model, choose_device(options.device))
     return options, sampler, new_record("generate", asdict(options), [], {os.fspath(model): digest})

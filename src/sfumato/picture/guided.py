@@ -53,7 +53,7 @@ def guided_filter(guide: Tensor, weights: Tensor, radius: int, eps: float) -> Te
         return _enlarged(weights, size)
     mean = box_mean(small, radius)
     inverse = _inverse_covariance(small, mean, radius, eps)
-    done = []
+    found = weights.new_empty(*weights.shape[:2], *size)
     for k in range(weights.shape[1]):  # one map at a time: its functions have C + 1 channels
         p = weights[:, k : k + 1]
         mean_p = box_mean(p, radius)
@@ -61,8 +61,8 @@ def guided_filter(guide: Tensor, weights: Tensor, radius: int, eps: float) -> Te
         a = (inverse * covariance[:, None]).sum(2)
         b = mean_p - (a * mean).sum(1, keepdim=True)
         a, b = _enlarged(box_mean(a, radius), size), _enlarged(box_mean(b, radius), size)
-        done.append((a * guide).sum(1, keepdim=True) + b)
-    return torch.cat(done, 1)
+        found[:, k : k + 1] = (a * guide).sum(1, keepdim=True) + b
+    return found
 
 
 def _inverse_covariance(guide: Tensor, mean: Tensor, radius: int, eps: float) -> Tensor:

@@ -183,6 +183,17 @@ def write_picture(
         _refuse(name, _reason(error))
 
 
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file whole or not at all, as `write_picture`; missing folders are made. Raises `InputError`."""
+    real = Path(os.path.realpath(path))
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(real, data):
+            pass
+    except OSError as error:
+        _refuse(os.fspath(path), _reason(error))
+
+
 @contextlib.contextmanager
 def _replacing(path: Path, data: bytes) -> Iterator[None]:
     """Write `data` beside `path`, move it there when the block is done, remove it when anything fails."""

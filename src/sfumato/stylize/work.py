@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sfumato.device import choose_device, choose_precision
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
 from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
@@ -19,7 +20,6 @@ from sfumato.picture.record import new_record, read_record
 from sfumato.picture.region_maps import regions_of_maps
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.style.recolor import match_color
-from sfumato.stylize.device import choose_device, choose_precision
 from sfumato.stylize.finish import LARGE, Finish, floats
 from sfumato.stylize.iterate import Iterate, Style, Work
 from sfumato.stylize.memory import allowed

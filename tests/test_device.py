@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from sfumato import device
+from sfumato.device import choose_device, choose_precision, has_bfloat16
 from sfumato.errors import InputError
-from sfumato.stylize import device
-from sfumato.stylize.device import choose_device, choose_precision, has_bfloat16
 
 CPU = torch.device("cpu")
 
