@@ -58,7 +58,8 @@ class StylizeOptions:
     style_layer_weights: tuple[float, ...] = ()
     """Weights of the style layers, in their order; equal when left out."""
     statistics: Statistics = "gram"
-    """What of a layer's activations is style: Gram matrix, mean and deviation, or their Gaussian (`w2`)."""
+    """What of a layer's activations is style: Gram matrix, mean and deviation, their Gaussian (`w2`), or place by place
+    the nearest of the style's (`neighbours`), or what is attended to (`attention`)."""
     gram_normalisation: Literal["hw", "chw", "hw2"] = "hw"
     """Divisor of Gram matrices: positions, channels x positions, or positions squared."""
     relative: bool = True
