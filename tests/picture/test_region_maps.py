@@ -1,15 +1,18 @@
 """Mask pairs as they are published: flat colours, edges off the palette."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from sfumato.errors import InputError
 from sfumato.picture.io import Picture, read_picture
-from sfumato.picture.region_maps import joint_palette, regions_of_maps
+from sfumato.picture.label_files import write_label_map
+from sfumato.picture.region_maps import joint_palette, read_regions, regions_of_maps
 
 
 def flat(*colors: tuple[int, int, int], side: int = 60) -> NDArray[np.uint8]:
@@ -62,3 +65,16 @@ def test_a_photograph_is_no_picture_of_regions() -> None:
     noise = np.random.default_rng(0).integers(0, 8, (16, 16, 3)).astype(np.uint8) * 36
     with pytest.raises(InputError, match="too many colours"):
         regions_of_maps([read_picture(noise.repeat(8, 0).repeat(8, 1))], [(128, 128)])
+
+
+def test_label_maps_bring_their_names(tmp_path: Path) -> None:
+    labels = torch.zeros(20, 30, dtype=torch.int64)
+    labels[10:] = 2
+    for name in ("a.png", "b.png"):
+        write_label_map(tmp_path / name, labels, ("sky", "water", "ground"), (BLUE, GREEN, GREY), {})
+    found, pictures = read_regions([tmp_path / "a.png", tmp_path / "b.png"], [(20, 30), (40, 60)])
+    assert [r.names for r in found] == [("sky", "ground")] * 2
+    assert found[1].of("sky")[:19].min() == 1
+    assert [p.name for p in pictures] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    with pytest.raises(InputError, match="give one kind"):
+        read_regions([tmp_path / "a.png", flat(BLUE)], [(20, 30), (60, 60)])

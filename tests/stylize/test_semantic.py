@@ -15,9 +15,9 @@ from sfumato.errors import InputError
 from sfumato.picture.io import write_picture
 from sfumato.picture.record import read_record
 from sfumato.picture.regions import Regions
+from sfumato.segment.work import Seen
 from sfumato.stylize import StylizeOptions, Stylizing, iter_stylize, semantic, stylize, work
 from sfumato.stylize.explain import explain
-from sfumato.stylize.semantic import Segmentation
 
 CLASSES = ("sky", "ground", "person")
 TONES = {"sky": (0.2, 0.3, 0.9), "ground": (0.3, 0.7, 0.2), "person": (0.9, 0.4, 0.3)}
@@ -31,11 +31,11 @@ def scene(layout: Mapping[str, int], tones: Mapping[str, tuple[float, float, flo
     return (bands + noise).clip(0, 1).astype(np.float32)
 
 
-def see(picture: Tensor) -> Segmentation:
+def see(picture: Tensor) -> Seen:
     """A segmenter that knows the tones."""
     tones = torch.tensor([TONES[name] for name in CLASSES] + [OTHERS[name] for name in CLASSES])
     gap = (picture[0].permute(1, 2, 0)[..., None, :] - tones).square().sum(-1)
-    return Segmentation(Regions.of_labels(gap.argmin(-1) % len(CLASSES), CLASSES), 0.9)
+    return Seen(Regions.of_labels(gap.argmin(-1) % len(CLASSES), CLASSES), 0.9)
 
 
 class Known:
@@ -44,7 +44,7 @@ class Known:
     def __init__(self, source: str, _device: torch.device) -> None:
         self.weights = {source: "cd" * 32}
 
-    def __call__(self, picture: Tensor) -> Segmentation:
+    def __call__(self, picture: Tensor) -> Seen:
         return see(picture)
 
 
@@ -90,7 +90,7 @@ def test_pictures_of_regions_say_what_belongs_together() -> None:
 
 def test_clusters_need_no_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refuses(Known):
-        def __call__(self, picture: Tensor) -> Segmentation:
+        def __call__(self, picture: Tensor) -> Seen:
             raise AssertionError(f"asked for {tuple(picture.shape)}")
 
     monkeypatch.setattr(work, "Segmenter", Refuses)

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from sfumato.errors import InputError
-from sfumato.picture.io import Picture
+from sfumato.picture.io import Picture, Source, read_picture
+from sfumato.picture.label_files import read_label_map
 from sfumato.picture.label_maps import Color, snapped
 from sfumato.picture.regions import Regions
 
@@ -58,6 +59,20 @@ def regions_of_maps(pictures: Sequence[Picture], sizes: Sequence[tuple[int, int]
             f"{', '.join(first.names)}; {', '.join(others[0].names)}"
         )
     return found
+
+
+def read_regions(sources: Sequence[Source], sizes: Sequence[tuple[int, int]]) -> tuple[list[Regions], list[Picture]]:
+    """Regions from files or arrays, at the sizes given, and the pictures read.
+
+    Label maps that `sfumato segment` wrote have the names of classes; anything else is a picture in flat colours.
+    Raises `InputError` as `regions_of_maps`, and where only some are label maps.
+    """
+    pictures = [read_picture(source) for source in sources]
+    known = [None if p.path is None else read_label_map(p.path) for p in pictures]
+    named = [regions.resized(*size) for regions, size in zip(known, sizes, strict=True) if regions is not None]
+    if named and len(named) < len(pictures):
+        raise InputError("some pictures of regions are label maps with names and some are not: give one kind")
+    return named or regions_of_maps(pictures, sizes), pictures
 
 
 def joint_palette(pictures: Sequence[NDArray[np.uint8]]) -> list[Color]:

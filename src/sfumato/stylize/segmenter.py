@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from sfumato.stylize.semantic import Segmentation
+from sfumato.models.predictor import Predictor, load_predictor
+from sfumato.segment.work import Seen, segmented
 
 
 class Segmenter:
@@ -16,15 +17,15 @@ class Segmenter:
     def __init__(self, source: str, device: torch.device) -> None:
         self.source, self.device = source, device
         self.weights: dict[str, str] = {}
-        self._seen: list[tuple[Tensor, Segmentation]] = []
+        self._predictor: Predictor | None = None
+        self._seen: list[tuple[Tensor, Seen]] = []
 
-    def __call__(self, picture: Tensor) -> Segmentation:
+    def __call__(self, picture: Tensor) -> Seen:
         for known, found in self._seen:
             if known is picture:
                 return found
-        from sfumato.segment import load_predictor, segmented
-
-        predictor, digest = load_predictor(self.source, self.device)
-        self.weights = {self.source: digest}
-        self._seen.append((picture, Segmentation(*segmented(predictor, picture))))
+        if self._predictor is None:
+            self._predictor, digest = load_predictor(self.source, self.device)
+            self.weights = {self.source: digest}
+        self._seen.append((picture, segmented(self._predictor, picture)))
         return self._seen[-1][1]

@@ -17,6 +17,7 @@ from sfumato.features import FeatureNetwork
 from sfumato.picture.guided import guided_filter
 from sfumato.picture.regions import Regions
 from sfumato.picture.resize import fit_short_side, resize
+from sfumato.segment.work import Seen
 from sfumato.style.matching import Pair, cluster_jointly, match_classes, match_clusters
 from sfumato.stylize.options import Match
 
@@ -31,16 +32,7 @@ CERTAIN = 0.75
 """Mean confidence of the segmenter from which `auto` believes it."""
 
 
-class Segmentation(NamedTuple):
-    """What a segmenter says of a picture."""
-
-    regions: Regions
-    """At the picture's size."""
-    confidence: float
-    """Mean chance of the class that it chose, in [0, 1]."""
-
-
-Segmenter = Callable[[Tensor], Segmentation]
+Segmenter = Callable[[Tensor], Seen]
 """Of a picture 1 x 3 x H x W in [0, 1]."""
 
 

@@ -17,7 +17,7 @@ from sfumato.features.sources import load_features
 from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
 from sfumato.picture.masks import feather, read_mask
 from sfumato.picture.record import new_record, read_record
-from sfumato.picture.region_maps import regions_of_maps
+from sfumato.picture.region_maps import read_regions
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.style.recolor import match_color
 from sfumato.stylize.finish import LARGE, Finish, floats
@@ -182,15 +182,15 @@ class Stylizing:
     def _match(self, maps: Sequence[Source], device: torch.device) -> None:
         """Masks and parts of the styles for what belongs together."""
         tensors = [_tensor(picture) for picture in self.styles]
-        read = [read_picture(source) for source in maps]
-        self.inputs += read
         sizes = [self.size, *((t.shape[2], t.shape[3]) for t in tensors)]
+        own, read = read_regions(maps, sizes) if maps else ([], [])
+        self.inputs += read
         self.plan = plan(
             self.content,
             tensors,
             self.by_class,
             match=self.options.match,
-            maps=regions_of_maps(read, sizes) if read else (),
+            maps=own,
             segmenter=self.segmenter,
             features=lambda: load_features("vgg19", pooling="average", padding="replicate").to(device),
         )
