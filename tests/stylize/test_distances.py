@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,10 @@ from sfumato.style import neighbours
 from sfumato.style.attention import transport
 from sfumato.style.statistics import mean_std, moments
 from sfumato.stylize.distances import FINEST, LOCAL, SPREAD, Terms
+from sfumato.stylize.iterate import Style
 from sfumato.stylize.objective import Objective, picture_samples
+from sfumato.stylize.optimise import Optimisation
+from sfumato.stylize.options import StylizeOptions
 
 from .made import array, narrow, off, tensor
 
@@ -278,3 +282,18 @@ def test_the_verb(statistics: str, tmp_path: Any) -> None:
     assert again.record["settings"]["statistics"] == statistics
     assert np.abs(make(strength=0.0).rgb - content).max() < 1e-6
     assert np.abs(make(tile=32).rgb - make().rgb).max() < 0.02
+
+
+@pytest.mark.parametrize("statistics", LOCAL)
+def test_a_tile_leaves_room_for_the_positions(statistics: str) -> None:
+    """What is held beside the pictures is counted: within the same limit the tile is smaller than with sums alone."""
+    content, limit = torch.zeros(1, 3, 1, 1).expand(1, 3, 4096, 4096), psutil.Process().memory_info().rss + (5 << 29)
+    tiles = []
+    for name in ("gram", statistics):
+        options = StylizeOptions.of(statistics=name)  # type: ignore[arg-type]
+        for styles in (1, 4):
+            parts = [Style(tensor(32, 32, 5, torch.float32), None, 1.0)] * styles
+            tiles.append(Optimisation(narrow(dtype=torch.float32), content, parts, None, options, limit).tile)
+    assert tiles[0] == pytest.approx(tiles[1], abs=8)
+    assert tiles[0] > tiles[2] + 20
+    assert tiles[2] > tiles[3] + 20

@@ -173,8 +173,12 @@ class LocalDistance:
         self.relative, self.strength, self.side, self.own = terms.relative, strength, side, own.cells
         plain = replace(terms, statistics="mean_std")
         self.spread = StyleDistance(plain, [w.moments for w in wanted], shares, own.moments, strength)
-        self.shares = (shares / shares.sum(0)).T.tolist()
-        self.bags = [[w.bags[min(k, len(w.bags) - 1)] for w in wanted] for k in range(len(own.bags))]
+        columns = (shares / shares.sum(0)).T.tolist()
+        self.shares = [[s for s in column if s > 0] for column in columns]
+        self.bags = [
+            [w.bags[min(k, len(w.bags) - 1)] for w, s in zip(wanted, column, strict=True) if s > 0]
+            for k, column in enumerate(columns)
+        ]
         self.weight = own.cells.weight.clamp_min(1e-12)
         self.unit = torch.ones_like(self.weight)
 

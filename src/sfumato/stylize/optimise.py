@@ -244,8 +244,7 @@ class Optimisation:
         halo = max(self.network.reach(layer) for layer in terms_of(self.options).layers)
         a_pixel, beside = BYTES_A_PIXEL, 0
         if self.options.statistics in LOCAL:
-            bags = len(self.styles) * (1 if self.masks is None else self.masks.shape[1])
-            a_pixel, beside = a_pixel + BYTES_A_PIXEL_LOCAL, BYTES_OF_SCORES + bags * BYTES_A_BAG
+            a_pixel, beside = a_pixel + BYTES_A_PIXEL_LOCAL, BYTES_OF_SCORES + len(self.styles) * BYTES_A_BAG
         return tile_for(largest.height, largest.width, pictures, halo, self.limit, a_pixel=a_pixel, beside=beside)
 
     def _objective(self, content: Tensor, keep: Tensor | None, scale: Scale) -> Objective:
