@@ -234,7 +234,7 @@ def test_options_of_another_method_are_refused_by_name() -> None:
     names = {f.name for f in fields(StylizeOptions)}
     assert names > {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, *OF_PHOTO}
     for options in (plain, optimise):
-        refuse_foreign(options, names - {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, *OF_PHOTO, "preset"})
+        refuse_foreign(options, names - {*OF_ONE_PASS, *OF_OBJECTIVE, *OF_OPTIMISE, *OF_PHOTO, "match", "preset"})
     unused = {*OF_ONE_PASS, *NOT_OF_PHOTO, *OF_OPTIMISE} - {"steps"}
     photo = StylizeOptions.of(method="photo")
     refuse_foreign(photo, names - unused - {"match"})

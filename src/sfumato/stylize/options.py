@@ -101,7 +101,7 @@ class StylizeOptions:
     """Paint these and nothing else: classes such as `person`, or masks, white inside."""
     except_: tuple[str, ...] = ()
     """Leave these as they are: classes such as `sky`, or masks, white inside."""
-    smoothness: float = 0.02
+    smoothness: float = 0.1
     """Of `photo`: how alike the changes at neighbouring places and at neighbouring lightnesses are."""
     feather: float = 8.0
     """Softness of a mask's edge in pixels of the result."""

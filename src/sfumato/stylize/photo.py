@@ -38,7 +38,7 @@ from sfumato.stylize.objective import Objective, picture_moments
 from sfumato.stylize.optimise import terms_of
 from sfumato.stylize.options import StylizeOptions
 
-SIDE = 160
+SIDE = 128
 """Short side of the copy on which the field is found."""
 PIXELS = 1 << 17
 """Its pixels at most: of a panorama it is smaller."""
@@ -46,8 +46,8 @@ EDGES = 1 << 19
 """Pixels of the copy on which the guided filter finds the regions' edges, at most."""
 LEVELS = ((1, 1), (8, 1), (8, 3))
 """Resolutions of the field, luminance levels x nodes along the short side: coarse ones move first and furthest."""
-SPREAD = 0.01
-"""Standard deviation added to both sides' colours: a flat region is not blown up to a style's whole range."""
+SPREAD = 0.03
+"""Standard deviation added to both sides' colours: a flat or grey region's noise is not blown up to a style's range."""
 OUT_OF_RANGE = 3.0
 """Weight of the mean squared distance to [0, 1]: what is clipped is lost."""
 FAINT = 1e-6
