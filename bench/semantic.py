@@ -34,6 +34,7 @@ from sfumato.stylize import iter_stylize
 ROWS: dict[str, dict[str, Any]] = {
     "without": {},
     "classes": {"semantic": True, "match": "classes"},
+    "attention": {"semantic": True, "match": "attention"},
     "clusters": {"semantic": True, "match": "clusters"},
     "auto": {"semantic": True, "match": "auto"},
     "masks": {"semantic": True},

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 
 from sfumato.picture.regions import Regions
-from sfumato.style.matching import RELATED, cluster_jointly, likeness, match_classes, match_clusters
+from sfumato.style.matching import (
+    RELATED,
+    cluster_jointly,
+    likeness,
+    match_classes,
+    match_clusters,
+    regions_by_attention,
+)
 
 NAMES = ("sky", "water", "vegetation", "ground", "building", "person", "animal", "vehicle", "object")
 
@@ -83,6 +90,15 @@ def test_clusters_are_common_to_the_pictures_and_counted_from_the_top() -> None:
         assert of_style.of(mine).equal(style.of(true))
     again = cluster_jointly([ours, theirs], 3)
     assert again[1].weights.equal(of_style.weights)
+
+
+def test_positions_belong_to_the_region_that_they_attend_to_most() -> None:
+    content, style = stripes("sky", "person", width=6), stripes("person", "sky", width=5)
+    axes = {"sky": 0, "person": 4}
+    ours, theirs = features(content, axes), 3 * features(style, axes) + 5
+    found = regions_by_attention(theirs, ours, content)
+    assert set(found.names) == {"sky", "person"}
+    assert found.of("person").equal(style.of("person"))
 
 
 def test_clusters_that_the_style_lacks_take_what_looks_nearest() -> None:

@@ -16,7 +16,7 @@ from sfumato.picture.io import write_picture
 from sfumato.picture.record import read_record
 from sfumato.picture.regions import Regions
 from sfumato.segment.work import Seen
-from sfumato.stylize import StylizeOptions, Stylizing, iter_stylize, semantic, stylize, work
+from sfumato.stylize import StylizeOptions, Stylizing, iter_stylize, stylize, work
 from sfumato.stylize.explain import explain
 
 CLASSES = ("sky", "ground", "person")
@@ -174,15 +174,21 @@ def planned(**given: Any) -> Stylizing:
     return iter_stylize(PHOTO, PAINTING, semantic=True, transfer="color", device="cpu", **given)
 
 
-def test_an_unsure_segmenter_gives_way_to_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    sure = planned().plan
-    monkeypatch.setattr(semantic, "CERTAIN", 0.95)
-    unsure = planned().plan
-    assert sure is not None
-    assert unsure is not None
-    assert (sure.how, unsure.how) == ("classes", "clusters")
-    assert sure.confidence == unsure.confidence == 0.9
-    assert sure.content.names == ("sky", "ground")
+@pytest.mark.parametrize(
+    ("of_photo", "of_style", "how"), [(0.9, 0.9, "classes"), (0.9, 0.4, "attention"), (0.4, 0.9, "clusters")]
+)
+def test_auto_asks_for_as_many_names_as_are_sure(
+    monkeypatch: pytest.MonkeyPatch, of_photo: float, of_style: float, how: str
+) -> None:
+    class Unsure(Known):
+        def __call__(self, picture: Tensor) -> Seen:
+            return see(picture)._replace(confidence=of_photo if picture.shape[2] == 64 else of_style)
+
+    monkeypatch.setattr(work, "Segmenter", Unsure)
+    found = planned().plan
+    assert found is not None
+    assert (found.how, found.confidence) == (how, min(of_photo, of_style))
+    assert (found.content.names == ("sky", "ground")) == (how != "clusters")
 
 
 def test_optimised_regions_come_nearer_to_their_own_parts() -> None:

@@ -13,7 +13,7 @@ from sfumato.errors import InputError, unknown
 Method = Literal["onepass", "optimise", "photo"]
 Statistics = Literal["gram", "mean_std", "w2", "neighbours", "attention"]
 KeepColor = Literal["no", "luminance", "match"]
-Match = Literal["auto", "classes", "clusters"]
+Match = Literal["auto", "classes", "attention", "clusters"]
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -93,8 +93,9 @@ class StylizeOptions:
     semantic: bool = False
     """Every part of the photograph takes its style from the part of the style that belongs to it: sky from sky."""
     match: Match = "auto"
-    """What belongs together: `classes` (sky, water, person ... as the segmenter names them), `clusters` (what looks
-    alike; for paintings and abstract styles), `auto` (clusters where the segmenter is unsure)."""
+    """What belongs together: `classes` (sky, water, person ... as the segmenter names them), `attention` (classes of
+    the photograph, and what looks like them in the style), `clusters` (what looks alike in both); `auto` asks for as
+    many names as the segmenter is sure of."""
     segmenter: str = "scene"
     """Network that names the parts of a picture: a bundled one, a file of weights, or the folder of a training run."""
     only: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from sfumato.picture.guided import guided_filter
 from sfumato.picture.regions import Regions
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.segment.work import Seen
-from sfumato.style.matching import Pair, cluster_jointly, match_classes, match_clusters
+from sfumato.style.matching import Pair, cluster_jointly, match_classes, match_clusters, regions_by_attention
 from sfumato.stylize.options import Match
 
 SIDE = 256
@@ -57,7 +57,7 @@ class Plan:
     styles: tuple[Regions | None, ...]
     """The style pictures' regions, where they were looked for."""
     how: str
-    """`regions`, `classes` or `clusters`."""
+    """`regions`, `classes`, `attention` or `clusters`."""
     confidence: float | None
     """Of the segmenter, in the picture or style where it is least sure."""
 
@@ -96,22 +96,24 @@ def plan(
     meaning or look is. Raises `InputError` for a class of `by_class` that the picture does not have.
     """
     general = [k for k in range(len(styles)) if k not in by_class.values()]
-    confidence, how = None, "regions" if maps else match
-    known: list[Regions | None] = [None] * len(styles)
+    how, confidence = "regions" if maps else match, None
+    known: Sequence[Regions | None] = [None] * len(styles)
     if maps:
-        own, known = maps[0], list(maps[1:])
-    if how in ("auto", "classes"):
-        own, known, confidence = _classes(content, styles, segmenter)
+        own, known = maps[0], maps[1:]
+    elif how != "clusters":
+        seen = [segmenter(p) for p in (content, *styles)]
+        own, known, confidence = seen[0].regions, [s.regions for s in seen[1:]], min(s.confidence for s in seen)
         if how == "auto":
-            how = "classes" if confidence >= CERTAIN or by_class else "clusters"
+            sure = bool(by_class) or seen[0].confidence >= CERTAIN
+            how = "clusters" if not sure else "classes" if confidence >= CERTAIN else "attention"
     compared = list[Tensor]()
     if how != "regions":
         network = features()
         compared = [_features(network, p) for p in (content, *styles)]
     if how == "clusters":
-        clusters = zip(cluster_jointly(compared), (content, *styles), strict=True)
-        found = [_along_edges(regions, picture) for regions, picture in clusters]
-        own, known = found[0], list(found[1:])
+        own, *known = _on(cluster_jointly(compared), (content, *styles))
+    if how == "attention":
+        known = _on([regions_by_attention(f, compared[0], own) for f in compared[1:]], styles)
     own = own.without_small(SMALLEST)
     for name in by_class:
         if name not in own.names:
@@ -123,13 +125,6 @@ def plan(
     return Plan(own, tuple(choices), tuple(known), how, confidence)
 
 
-def _classes(
-    content: Tensor, styles: Sequence[Tensor], segmenter: Segmenter
-) -> tuple[Regions, list[Regions | None], float]:
-    found = [segmenter(p) for p in (content, *styles)]
-    return found[0].regions, [f.regions for f in found[1:]], min(f.confidence for f in found)
-
-
 @torch.no_grad()
 def _features(network: FeatureNetwork, picture: Tensor) -> Tensor:
     """1 x C x h x w of the picture at a short side of SIDE."""
@@ -137,10 +132,13 @@ def _features(network: FeatureNetwork, picture: Tensor) -> Tensor:
     return network(resize(picture, *size), [LAYER])[LAYER].float()
 
 
-def _along_edges(regions: Regions, picture: Tensor) -> Regions:
-    """Regions of coarse cells at the picture's size, their edges on the picture's."""
-    weights = guided_filter(picture, regions.weights[None], RADIUS, EPS)[0].clamp(0, 1)
-    return Regions(regions.names, weights / weights.sum(0).clamp_min(1e-6))
+def _on(coarse: Sequence[Regions], pictures: Sequence[Tensor]) -> list[Regions]:
+    """Regions of features' cells at their pictures' sizes, their edges on the pictures'."""
+    found = []
+    for regions, picture in zip(coarse, pictures, strict=True):
+        weights = guided_filter(picture, regions.weights[None], RADIUS, EPS)[0].clamp(0, 1)
+        found.append(Regions(regions.names, weights / weights.sum(0).clamp_min(1e-6)))
+    return found
 
 
 def _choice(
@@ -161,8 +159,8 @@ def _choice(
             found.append((3, source, Pair(own.names[k], None, "not looked for")))
             continue
         looks = (compared[0], compared[source + 1]) if compared else (None, None)
-        if how == "clusters":
-            pair = match_clusters(own, regions, compared[0], compared[source + 1])[k]
+        if how in WHY:
+            pair = match_clusters(own, regions, compared[0], compared[source + 1], WHY[how])[k]
         else:
             pair = match_classes(own, regions, *looks)[k]
         found.append((ORDER[pair.why], source, pair))
@@ -172,5 +170,13 @@ def _choice(
     return Choice(pair, source, mask)
 
 
-ORDER = {"same class": 0, "same cluster": 0, "nearest meaning": 1, "nearest features": 2, "not in the style": 3}
+WHY = {"clusters": "same cluster", "attention": "most attention"}
+ORDER = {
+    "same class": 0,
+    "same cluster": 0,
+    "most attention": 0,
+    "nearest meaning": 1,
+    "nearest features": 2,
+    "not in the style": 3,
+}
 """Of the reasons, the best first."""
