@@ -128,6 +128,45 @@ def classifier(
     return 0
 
 
+@evaluate.command
+def segments(
+    model: Annotated[str, Parameter(help="A segmenter: a bundled name, a file of weights, a run.")],
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Pictures: a folder or zip.")],
+    labels: Annotated[str, Parameter(help="Their label maps, named like them.")],
+    classes: Annotated[
+        str | None, Parameter(help="The label maps' class list (TOML), where it is not the model's.")
+    ] = None,
+    size: Annotated[int | None, Parameter(help="Short side in pixels at which the network looks.")] = None,
+    radius: Annotated[int, Parameter(help="Reach of the guided filter; 0 judges the network alone.")] = 0,
+    device: Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Intersection over union and pixel accuracy of a segmenter.
+
+    sfumato evaluate segments runs/unet --data camvid/test --labels camvid/testannot
+    """
+    from sfumato.evaluate.segments import evaluate_segments
+    from sfumato.progress import Reporter
+
+    prepare_memory()
+    with Reporter(quiet=quiet, json=json, name=model) as progress:
+        found = evaluate_segments(
+            model,
+            data,
+            labels,
+            classes=classes,
+            size=size,
+            radius=radius,
+            device=device,
+            on_picture=lambda done, total: progress.show(done, total, (0, 0), {}),
+        )
+    print(jsonlib.dumps(asdict(found)) if json else found.table())
+    return 0
+
+
 def models(*, json: Json = False) -> int:
     """List the bundled models with their terms."""
     from sfumato.weights.registry import models_table

@@ -24,6 +24,8 @@ class Predictor(Protocol):
     """Names in the order of the labels."""
     colors: tuple[Color, ...]
     """One a class, to show it."""
+    ignore: int
+    """The label that counted for nothing in training."""
     side: int
     """Short side in pixels at which pictures look as they did in training."""
 
@@ -46,7 +48,7 @@ class SoftmaxPredictor:
     def __init__(self, network: nn.Module, classes: ClassList, side: int, device: torch.device | str = "cpu") -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device, self.side = device, side
-        self.classes, self.colors = classes.names, classes.shown
+        self.classes, self.colors, self.ignore = classes.names, classes.shown, classes.ignore
 
     @torch.no_grad()
     def predict(self, pictures: Tensor) -> Tensor:
