@@ -40,7 +40,7 @@ class Steps:
         self.networks = method.networks()
         self.ema, self.device, self.world = self.networks, torch.device("cpu"), 1
         self.optimizers = method.optimizers(self.networks)
-        self.options = SimpleNamespace(hours=hours)
+        self.options = SimpleNamespace(hours=hours, precision="32-true")
         self.state: dict[str, Tensor] = {}
         self.step, self.steps = 0, steps
         self.minimized = list[tuple[str, float]]()

@@ -20,8 +20,11 @@ from sfumato.models.onepass import (
     Standardise,
     Style,
     StyleEncoder,
+    halves,
 )
 from sfumato.style.recolor import color_moments
+
+from .steps import steps_of
 
 SMALL = Config(widths=(4, 6, 8, 8), blocks=1, code=8, style_widths=(4, 6, 8, 8, 8), judge_width=4)
 
@@ -142,6 +145,68 @@ def test_regions_of_one_code_are_no_regions() -> None:
         regions.append(torch.cat([one, 1 - one], 1))
     both = net.decode(x, features, colors, code.expand(1, 2, -1), noise, regions)
     torch.testing.assert_close(both, net.decode(x, features, colors, code, noise), atol=1e-4, rtol=1e-4)
+
+
+def test_whole_pictures_take_regions_too() -> None:
+    net, x = Generator(SMALL), torch.rand(1, 3, 16, 24)
+    style = style_of(torch.rand(1, 3, 16, 16))
+    colors, noise, labels = colors_of(x, style), noise_for(x), torch.rand(1, 1, 16, 24)
+    both = net(x, colors, style.code[:, None].expand(1, 2, -1), noise, torch.cat([labels, 1 - labels], 1))
+    torch.testing.assert_close(both, net(x, colors, style.code, noise), atol=1e-4, rtol=1e-4)
+
+
+def test_drawn_regions_halve_the_picture() -> None:
+    labels = halves(torch.randn(3, 1, 4, 4), (64, 48))
+    assert labels.shape == (3, 2, 64, 48)
+    torch.testing.assert_close(labels.sum(1), torch.ones(3, 64, 48))
+    torch.testing.assert_close(labels.mean((2, 3)), torch.full((3, 2), 0.5), atol=0.1, rtol=0)
+    assert ((labels < 0.1) | (labels > 0.9)).float().mean() > 0.6
+
+
+def test_every_region_goes_to_the_colors_of_its_own_style() -> None:
+    x = torch.rand(1, 3, 32, 32) * 0.4
+    paintings = torch.stack([torch.rand(3, 32, 32) ** 2, 0.5 + 0.5 * torch.rand(3, 32, 32)])
+    labels = torch.zeros(1, 2, 32, 32)
+    labels[:, 0, :, :16], labels[:, 1, :, 16:] = 1, 1
+    with torch.no_grad():
+        styles = StyleEncoder(SMALL).eval()(paintings)
+    inside = [torch.cat(p).float() for p in zip(*(color_moments(x, labels[:, k : k + 1]) for k in (0, 1)), strict=True)]
+    everywhere = tuple(m.float() for m in color_moments(x))
+    colors = Colors.per_region(everywhere, (inside[0], inside[1]), styles)  # type: ignore[arg-type]
+    for k, columns in enumerate((slice(0, 16), slice(16, 32))):
+        part = x[..., columns].flatten(2)
+        moved = (colors.matrix[:, k] @ (part - colors.mean) + colors.offset[:, k]).reshape(1, 3, 32, 16)
+        for found, wanted in zip(color_moments(moved), color_moments(paintings[k : k + 1]), strict=True):
+            torch.testing.assert_close(found, wanted, atol=5e-3, rtol=0)
+
+
+def test_the_region_loss_asks_every_region_for_its_own_style() -> None:
+    """A picture made of the two paintings has a small loss, the same with the paintings exchanged a large one."""
+    method = Method(replace(SMALL, region_weight=1.0, features="vgg-lite"))
+    method.resolution = 64
+    run = steps_of(method)
+    content, style = torch.rand(1, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    style[0] = (style[0] ** 3).round(decimals=1)
+    style[1, :, ::4] = 0
+    code = style_of(style)
+    labels = halves(run.randn("regions", 1, 1, 4, 4), (64, 64))
+
+    def loss(first: int) -> float:
+        made = labels[:, :1] * style[first] + labels[:, 1:] * style[1 - first]
+        run.networks["generator"] = lambda *_: made
+        return float(method.by_regions(run, content, style, code))
+
+    assert loss(0) < 0.6 * loss(1)
+
+
+def test_a_step_with_regions_trains_what_they_see() -> None:
+    method = Method(replace(SMALL, region_weight=1.0, features="vgg-lite"))
+    method.resolution = 32
+    run = steps_of(method)
+    logs = run.go(*(torch.rand(2, 3, 32, 32) for _ in range(3)))
+    assert 0.1 < float(logs["regions"]) < 3
+    plain = steps_of(Method(replace(SMALL, features="vgg-lite")))
+    assert "regions" not in plain.go(*(torch.rand(2, 3, 32, 32) for _ in range(3)))
 
 
 def test_noise_and_code_change_the_picture() -> None:

@@ -36,6 +36,8 @@ STRIDE = 8
 PROJECTED = 10
 """Combinations of a layer's channels whose correlations the style encoder sees."""
 DIVERSITY_LAYERS = ("relu2_1", "relu3_1")
+EDGE = 12.0
+"""Steepness of the edges between regions that are drawn in training."""
 CONTENT_LAYER = "relu4_1"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -74,6 +76,8 @@ class Config:
     """Weight of the demand that two noises give two brushworks."""
     diversity: float = 0.1
     """How far apart these should be, relative to the stroke's distance from the photograph."""
+    region_weight: float = 0.0
+    """Weight of the style gap of a further picture a step, painted in two styles, each in a region of its own."""
     range_weight: float = 10.0
     """Weight of colours outside [0, 1]."""
     adversarial_weight: float = 0.0
@@ -231,6 +235,18 @@ class Colors(NamedTuple):
         scale = (1 / (deviation + 0.05)).view(-1, 1, 1)
         return cls(mean.to(style.mean), scale.to(style.mean), matrix.to(style.mean), style.mean)
 
+    @classmethod
+    def per_region(cls, everywhere: tuple[Tensor, Tensor], inside: tuple[Tensor, Tensor], styles: Style) -> "Colors":
+        """Of one picture: each of K regions' own colours to its style's.
+
+        `everywhere` and `inside` are mean and covariance of the picture's colours and of each region's (N is K).
+        """
+        middle = Style(*(part.mean(0, keepdim=True) for part in styles))
+        seen, maps = cls.between(*everywhere, middle), cls.between(*inside, styles)
+        # matrix (x - own mean) + offset = matrix (x - seen mean) + (offset + matrix (seen mean - own mean))
+        offset = maps.offset + maps.matrix @ (seen.mean - maps.mean)
+        return cls(seen.mean, seen.scale, maps.matrix[None], offset[None])
+
 
 class Residual(nn.Module):
     def __init__(self, channels: int, code: int) -> None:
@@ -315,8 +331,21 @@ class Generator(nn.Module):
         soft: Tensor = double(double(double(moved.reshape(small.shape))))
         return soft
 
-    def forward(self, x: Tensor, colors: Colors, code: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
-        """Whole pictures with a code each, N x D; sides are padded to multiples of 8."""
+    def forward(
+        self,
+        x: Tensor,
+        colors: Colors,
+        code: Tensor,
+        noise: Sequence[Tensor | None],
+        regions: Tensor | None = None,
+    ) -> Tensor:
+        """Whole pictures with a code each, N x D; sides are padded to multiples of 8.
+
+        With `regions`, soft labels N x K x H x W of pictures whose sides are such multiples, `code` is N x K x D.
+        """
+        if regions is not None:
+            labels = [F.avg_pool2d(regions, s) for s in STRIDES]
+            return self.decode(x, self.encode(x, colors), colors, code, noise, labels)
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), "replicate")
         return self.decode(x, self.encode(x, colors), colors, code[:, None], noise)[:, :, :height, :width]
@@ -431,6 +460,9 @@ class Method:
             apart = torch.stack([diversity(found[layer][0], found[layer][1]) for layer in DIVERSITY_LAYERS]).mean()
             losses["apart"] = apart
             total = total + c.diversity_weight * F.relu(1 - (apart / c.diversity + 1e-6).sqrt())
+        if c.region_weight > 0 and len(style) > 1:
+            losses["regions"] = self.by_regions(run, content[:1], style[-2:], Style(*(part[-2:] for part in code)))
+            total = total + c.region_weight * losses["regions"]
         judging = "discriminator" in net and run.progress >= c.adversarial_from
         if judging:
             _, for_generator = OBJECTIVES[c.objective]
@@ -442,6 +474,28 @@ class Method:
         if judging:
             losses["judge"] = self.judge(run, other[:-own], out[:-own].detach(), code.code[:-own].detach())
         return losses
+
+    def by_regions(self, run: Run, content: Tensor, style: Tensor, code: Style) -> Tensor:
+        """One picture in two styles: mean style gap of its regions, each against its own style (a scalar).
+
+        `content` 1 x 3 x S x S, `style` 2 x 3 x S x S and its codes; where which style goes is drawn.
+        """
+        side = content.shape[2]
+        labels = halves(run.randn("regions", 1, 1, 4, 4), content.shape[2:])
+        noise = [run.randn(f"region noise{s}", 1, 1, side // s, side // s) for s in STRIDES]
+        parts = [color_moments(content, labels[:, k : k + 1]) for k in range(2)]
+        inside = (torch.cat([mean for mean, _ in parts]), torch.cat([covariance for _, covariance in parts]))
+        colors = Colors.per_region(color_moments(content), inside, code)
+        out = run.networks["generator"](content, colors, code.code[None], noise, labels)
+        found = self.features(run, out)
+        with torch.no_grad():
+            untouched, wanted = self.features(run, content), self.features(run, style)
+        gaps = []
+        for layer in STYLE_LAYERS:
+            here = F.adaptive_avg_pool2d(labels, found[layer].shape[-1])[0]
+            mine, own = (gram_matrix(moments(f[layer], here)) for f in (found, untouched))
+            gaps.append(root(relative_gap(mine, own, gram_matrix(moments(wanted[layer])))))
+        return torch.stack(gaps).mean()
 
     def judge(self, run: Run, real: Tensor, fake: Tensor, code: Tensor) -> Tensor:
         """The discriminator's step: other crops of the same paintings against the results, both augmented alike."""
@@ -528,6 +582,16 @@ class Method:
             if steps * batch < 20_000
             else None
         )
+
+
+def halves(seeds: Tensor, size: Sequence[int]) -> Tensor:
+    """Two soft regions with a sum of 1, N x 2 x H x W, by the sign of noise N x 1 x h x w seen from afar.
+
+    Its median is taken off: both have about half of the picture.
+    """
+    hills = F.interpolate(seeds, tuple(size), mode="bicubic", align_corners=False)
+    share = torch.sigmoid(EDGE * (hills - hills.flatten(1).median(1).values[:, None, None, None]))
+    return torch.cat([share, 1 - share], 1)
 
 
 def narrow(source: str) -> VGG19:

@@ -127,14 +127,9 @@ class OnePass:
             own = [self._own(k, inside) for k in range(len(styles))]
             styles = [a.mixed(b, self.options.strength) for a, b in zip(own, styles, strict=True)]
         codes = Encoded(*(torch.cat(parts) for parts in zip(*styles, strict=True)))
-        seen = Colors.between(*everywhere, mixture(styles, [1 / len(styles)] * len(styles)))
-        maps = Colors.between(*inside, codes)
-        # matrix (x - their mean) + offset = matrix (x - seen.mean) + (offset + matrix (seen.mean - their mean))
-        offset = maps.offset + maps.matrix @ (seen.mean - maps.mean)
+        colors = Colors.per_region(everywhere, inside, codes)
         if self.shares is None:
-            colors = Colors(seen.mean, seen.scale, maps.matrix, offset)
-        else:
-            colors = Colors(seen.mean, seen.scale, maps.matrix[None], offset[None])
+            colors = Colors(colors.mean, colors.scale, colors.matrix[0], colors.offset[0])
         device = self.painter.device
         return Folded(self.painter.generator, Colors(*(c.to(device) for c in colors)), codes.code[None].to(device))
 
