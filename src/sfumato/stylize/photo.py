@@ -8,7 +8,8 @@ found in three steps, all on a small copy:
 2. the field around these maps is fitted to the style's statistics of deep features, region by region (the objective of
    `optimise`; Xia et al. 2020, "Joint Bilateral Learning for Real-time Universal Photorealistic Style Transfer", learn
    such a field, Luan et al. 2017, "Deep Photo Style Transfer", constrain pixels to nearly have one);
-3. regions meet along the picture's own edges, by the guided filter: the closed-form smoothing of step one's paper.
+3. regions meet along the picture's own edges: borders are corrected (`picture.borders`), then smoothed by the guided
+   filter, for the closed-form smoothing of step one's paper.
 
 The field is then applied to the picture at its full size, some rows at a time.
 """
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.features import FeatureNetwork
+from sfumato.picture.borders import at_edges
 from sfumato.picture.color import luminance
 from sfumato.picture.grid import COEFFICIENTS, applied, identity, roughness, sliced, summed
 from sfumato.picture.guided import guided_filter
@@ -52,7 +54,9 @@ OUT_OF_RANGE = 3.0
 """Weight of the mean squared distance to [0, 1]: what is clipped is lost."""
 FAINT = 1e-6
 """Smallest weight of a mask: one too small to be seen on the copy counts everywhere."""
-RADIUS, EDGE = 0.02, 1e-4
+BAND, WINDOW = 0.015, 0.06
+"""How far masks may be off, and how far a region's colours are looked for, in short sides (`picture.borders`)."""
+RADIUS, EDGE = 0.01, 1e-4
 """Of the guided filter: window in short sides, variance of colours that counts as an edge."""
 
 
@@ -177,9 +181,9 @@ class Photo:
         """1 x K x h x w with a sum of 1: the regions of a copy of the picture, with edges at its own."""
         if self.regions is None:
             return torch.ones_like(copy[:, :1])
-        masks = resize(self.regions, copy.shape[2], copy.shape[3]).to(copy)
-        radius = max(1, round(RADIUS * min(copy.shape[2:])))
-        found = guided_filter(copy, masks, radius, EDGE).clamp(0, 1)
+        masks, short = resize(self.regions, copy.shape[2], copy.shape[3]).to(copy), min(copy.shape[2:])
+        masks = at_edges(copy, masks, max(1, round(BAND * short)), max(2, round(WINDOW * short)))
+        found = guided_filter(copy, masks, max(1, round(RADIUS * short)), EDGE).clamp(0, 1)
         return (found + 1e-6) / (found + 1e-6).sum(1, keepdim=True)
 
     def _transports(self, small: Tensor, seen: Tensor | None) -> list[Tensor]:
