@@ -32,7 +32,7 @@ def tensor(path: Path) -> torch.Tensor:
 def test_edges_of_coarse_regions_move_onto_the_pictures(tmp_path: Path) -> None:
     picture, truth = tensor(made.photograph(tmp_path / "a.png", 288, 384)), torch.from_numpy(made.coast(288, 384))
     predictor = made.ByColor()
-    found = segmented(predictor, picture)
+    found = segmented(predictor, picture, radius=8)  # its cells are 8 pixels wide
     assert predictor.saw == [(1, 3, 64, 85)]  # 4 / 3 of 48 at the short side, whatever the picture's size
     assert found.regions.names == made.CLASSES
     assert found.regions.size == (288, 384)
@@ -69,7 +69,7 @@ def test_a_label_map_comes_back_as_regions(tmp_path: Path, weights: Path) -> Non
     assert all(torch.equal(back.of(name), (found.labels == made.CLASSES.index(name)).float()) for name in back.names)
     record = read_record(tmp_path / "regions.png")
     assert (record["verb"], record["classes"]) == ("segment", list(made.CLASSES))
-    assert record["settings"] == {"size": None, "radius": 8, "device": "auto", "model": str(weights)}
+    assert record["settings"] == {"size": None, "radius": 4, "device": "auto", "model": str(weights)}
     assert record["inputs"][0]["sha256"] == read_picture(photo).sha256
     maps = Pictures(tmp_path, side=96, names=["regions.png"], labels=True)
     assert torch.equal(maps[0][0].long(), found.labels)  # a label map to train on, too

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 from sfumato.features.classifier import Classifier, build
+from sfumato.metrics import segmentation
 from sfumato.train.data import Pictures, crop
 from sfumato.train.labels import Numbers, classes_of, indices
 from sfumato.train.run import Run
@@ -136,10 +137,9 @@ class Method:
 
 def confusion(scores: Tensor, wanted: Tensor, classes: int) -> Tensor:
     """How many pictures of class i (row) were taken for class j (column): K x K whole numbers."""
-    pairs = wanted * classes + scores.argmax(1)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+    return segmentation.confusion(scores.argmax(1), wanted, classes)
 
 
 def accuracy_of(matrix: Tensor) -> float:
     """Share of the pictures on the diagonal."""
-    return float(matrix.trace() / matrix.sum().clamp_min(1))
+    return segmentation.pixel_accuracy(matrix)

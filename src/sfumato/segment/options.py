@@ -11,7 +11,7 @@ class SegmentOptions:
 
     size: int | None = None
     """Short side in pixels at which the network looks at the picture; what it was trained at when left out."""
-    radius: int = 8
+    radius: int = 4
     """How far edges may move onto the photograph's own, in pixels of what the network looks at; 0 leaves them soft."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `mps`."""
