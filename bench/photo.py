@@ -5,7 +5,7 @@
 
 PAIRS has the folders input, style, seg_input, seg_style of the published deep-photo set (Luan et al. 2017), whose
 masks are read with their nine colours; regions that only one of the two has are left out. All methods get the same
-pixels and the same regions. Results stay in --out, and what is there is not made again.
+pixels and the same regions. Results and their scores stay in --out, and what is there is not made again.
 """
 
 import argparse
@@ -204,6 +204,12 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return torch.corrcoef(torch.stack([a, b]))[0, 1].nan_to_num(0).item()
 
 
+def key_of(name: str, method: str, folder: Path | None, side: int) -> str:
+    """What a score is kept under: a result that is made again gets another one."""
+    made = (folder / f"{name}.png").stat().st_mtime_ns if folder else 0
+    return f"{name} {method} {side} {made}"
+
+
 def times(folder: Path, column: int) -> list[float]:
     file = folder / "times.csv"
     return [float(row[column]) for row in csv.reader(file.read_text().splitlines())] if file.exists() else []
@@ -228,13 +234,20 @@ def main() -> None:
     for name, method in chosen.items():
         make(method, args.data, names, folders[name])
     judge, rows, scores = Judge(args.side), [], dict[str, list[dict[str, float]]]()
+    kept = args.out / "scores.json"
+    known: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else {}
     for name in names:
         pair = read(args.data, name)
         results: dict[str, Tensor | None] = {"identity": pair.content, "style copy": None}
         results |= {method: as_tensor(opened(folder / f"{name}.png")) for method, folder in folders.items()}
-        for method, score in judge(pair, results).items():
-            scores.setdefault(method, []).append(score)
-            rows.append([method, name, *(f"{score[k]:.4f}" for k in COLUMNS)])
+        keys = {method: key_of(name, method, folders.get(method), args.side) for method in results}
+        missing = {method: result for method, result in results.items() if keys[method] not in known}
+        if missing:
+            known |= {keys[method]: score for method, score in judge(pair, missing).items()}
+            kept.write_text(json.dumps(known))
+        for method, key in keys.items():
+            scores.setdefault(method, []).append(known[key])
+            rows.append([method, name, *(f"{known[key][k]:.4f}" for k in COLUMNS)])
         print(f"scored {name}", file=sys.stderr, flush=True)
     with (args.out / "scores.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("method", "pair", *COLUMNS), *rows])
