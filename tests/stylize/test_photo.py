@@ -1,14 +1,17 @@
 """Photorealistic transfer: structure kept, colours taken, region by region, at any size."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from sfumato.cli import main
 from sfumato.errors import InputError
-from sfumato.picture.io import read_picture
+from sfumato.picture.io import read_picture, write_picture
+from sfumato.picture.record import read_record
 from sfumato.picture.resize import resize
 from sfumato.stylize import Stylized, iter_stylize, stylize
 from sfumato.stylize.photo import bounded, weights_at
@@ -185,6 +188,16 @@ def test_colours_kept() -> None:
     inside = ((result > 0.01) & (result < 0.99)).all(1, keepdim=True).expand(-1, 2, -1, -1)
     chroma = (rgb_to_yiq(result) - rgb_to_yiq(own))[:, 1:][inside]
     assert float(chroma.abs().max()) < 1e-5
+
+
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, pixels in (("a", CONTENT), ("b", np.clip(STYLE, 0, 1))):
+        write_picture(tmp_path / f"{name}.png", pixels)
+    command = ["stylize", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(tmp_path / "out.png"), "--photo"]
+    assert main([*command, "--steps", "0", "--features", "vgg19", "--quiet"]) == 0
+    assert read_record(tmp_path / "out.png")["settings"]["method"] == "photo"
+    assert main([*command, "--method", "optimise"]) == 2
+    assert "--photo is short for --method photo, but --method optimise was given" in capsys.readouterr().err
 
 
 def test_options_of_other_methods_are_refused() -> None:

@@ -97,13 +97,14 @@ class Photo:
         self.made = 0
 
     def __iter__(self) -> Iterator[Iterate]:
-        small = resize(self.content, *self.size).to(self.device)
+        small = resize(self.content, *self.size)
+        seen = None if self.mask is None else resize(self.mask, *self.size).clamp_min(FAINT)
+        self.base = torch.stack(self._transports(small, seen)).to(self.device)
         weights = self._weights_of(small)
-        seen = None if self.mask is None else resize(self.mask, *self.size).clamp_min(FAINT).to(self.device)
-        self.base = torch.stack(self._transports(small, seen))
+        small, seen = small.to(self.device), None if seen is None else seen.to(self.device)
         self.made = 1
         total = 1 + self.options.steps
-        yield Iterate(1, total, self.size, {}, self._small(small, weights, seen, self.best).detach())
+        yield Iterate(1, total, self.size, {}, self._small(small, weights, seen, self.best).clamp(0, 1))
         if self.options.steps == 0:
             return
         objective = self._objective(small, seen)
@@ -172,19 +173,22 @@ class Photo:
         height, width = self.content.shape[2:]
         field = self._field(self.best)
         edges = bounded(height, width, min(height, width), EDGES)
-        weights = self._weights_of(resize(self.content, *edges).to(self.device))
+        weights = self._weights_of(resize(self.content, *edges))
         for rows in bands(height, width * self.count):
             band = self.content[:, :, rows].to(self.device)
             yield rows, through(field, band, weights_at(weights, rows, height, width), rows, height).clamp(0, 1)
 
     def _weights_of(self, copy: Tensor) -> Tensor:
-        """1 x K x h x w with a sum of 1: the regions of a copy of the picture, with edges at its own."""
+        """1 x K x h x w with a sum of 1: the regions of a copy of the picture, with edges at its own.
+
+        The copy is on the CPU: sums are in float64, which Apple's GPUs lack. So are the transports'.
+        """
         if self.regions is None:
-            return torch.ones_like(copy[:, :1])
-        masks, short = resize(self.regions, copy.shape[2], copy.shape[3]).to(copy), min(copy.shape[2:])
+            return torch.ones_like(copy[:, :1]).to(self.device)
+        masks, short = resize(self.regions, copy.shape[2], copy.shape[3]), min(copy.shape[2:])
         masks = at_edges(copy, masks, max(1, round(BAND * short)), max(2, round(WINDOW * short)))
         found = guided_filter(copy, masks, max(1, round(RADIUS * short)), EDGE).clamp(0, 1)
-        return (found + 1e-6) / (found + 1e-6).sum(1, keepdim=True)
+        return ((found + 1e-6) / (found + 1e-6).sum(1, keepdim=True)).to(self.device)
 
     def _transports(self, small: Tensor, seen: Tensor | None) -> list[Tensor]:
         """Every region's 3 x 4 map: optimal transport of its colours' Gaussian to the style's."""
@@ -208,13 +212,14 @@ class Photo:
         """A style's picture and mask, as small as the picture's copy."""
         side = max(16, round(min(self.size) * self.options.style_scale))
         size = bounded(style.picture.shape[2], style.picture.shape[3], side, 4 * PIXELS)
-        mask = None if style.mask is None else resize(style.mask, *size).clamp_min(FAINT).to(self.device)
-        return resize(style.picture, *size).to(self.device), mask
+        mask = None if style.mask is None else resize(style.mask, *size).clamp_min(FAINT)
+        return resize(style.picture, *size), mask
 
     def _objective(self, small: Tensor, seen: Tensor | None) -> Objective:
         terms = replace(terms_of(self.options), tv_weight=0.0)
+        layers = terms.style_layers
         wanted = [
-            picture_moments(self.network, terms.style_layers, p, None if m is None else m[0], self.tile)
+            picture_moments(self.network, layers, p.to(small), None if m is None else m[0].to(small), self.tile)
             for p, m in map(self._read, self.styles)
         ]
         shares = torch.tensor([[s.share] for s in self.styles]).to(small)
