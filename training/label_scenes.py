@@ -132,6 +132,8 @@ THING = {5: (15,), 6: (3, 8, 10, 12, 13, 17), 7: (1, 2, 4, 6, 7, 14, 19), 8: (5,
 CAMVID = (0, 4, 8, 3, 3, 2, 8, 4, 7, 5, 7, IGNORE)
 SURE = 0.6
 """Chance under which a pixel is ignored."""
+MISSED = 0.005
+"""Share of the picture under which a thing that is there was not found: the photograph is left out."""
 SHORT = 320
 """Pixels of the short side that pictures are reduced to."""
 
@@ -213,6 +215,8 @@ def label(args: argparse.Namespace) -> None:
         there = found.amax((1, 2)) > 0
         found[there] = guided_filter(picture[None], found[None, there], radius=6, eps=1e-3)[0]
         best, labels = found.max(0)
+        if any(((labels == CLASSES.index(c)) & (best >= SURE)).float().mean() < MISSED for c in classes if c in THINGS):
+            continue  # else what the teachers overlooked would be learnt as what lies behind it
         write(args.out, name, image, torch.where(best < SURE, IGNORE, labels).numpy().astype(np.uint8))
 
 
