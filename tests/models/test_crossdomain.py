@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sfumato.errors import InputError
 from sfumato.features.vgg import CONVS, VGG19, WIDTHS, Weights
 from sfumato.models import crossdomain
-from sfumato.models.crossdomain import Config, Discriminator, Encoder, Generator, Method, StyleEncoder, Translator
+from sfumato.models.crossdomain import Config, Discriminator, Encoder, Generator, Method, Painter, StyleEncoder
 from sfumato.train import read_preset
 from sfumato.train.data import Pictures
 from sfumato.train.engine import fit
@@ -225,25 +225,25 @@ def test_preview_is_a_sheet() -> None:
 @pytest.mark.parametrize("size", [(32, 32), (33, 70), (5, 1), (128, 17)])
 def test_translation_at_any_size(size: tuple[int, int]) -> None:
     networks = Method(TINY).networks()
-    translator = Translator(TINY, networks)
+    painter = Painter(TINY, networks)
     pictures, style = torch.rand(2, 3, *size), torch.rand(1, 3, 50, 40)
-    made = translator.translate(pictures, style)
+    made = painter.translate(pictures, style)
     assert made.shape == pictures.shape
     assert made.min() >= 0
     assert made.max() <= 1
-    assert torch.equal(made, translator.translate(pictures, style))
-    assert not torch.equal(made, translator.translate(pictures, style, seed=1))
-    assert (made - translator.translate(pictures, torch.rand(1, 3, 32, 32) * 0.1)).abs().max() > 1e-4
-    each = translator.translate(pictures, torch.cat([style, style]))
+    assert torch.equal(made, painter.translate(pictures, style))
+    assert not torch.equal(made, painter.translate(pictures, style, seed=1))
+    assert (made - painter.translate(pictures, torch.rand(1, 3, 32, 32) * 0.1)).abs().max() > 1e-4
+    each = painter.translate(pictures, torch.cat([style, style]))
     torch.testing.assert_close(each, made)
     with pytest.raises(InputError, match="3 style pictures for 2"):
-        translator.translate(pictures, style.expand(3, -1, -1, -1))
+        painter.translate(pictures, style.expand(3, -1, -1, -1))
 
 
 def test_translation_at_the_training_size_is_the_generator_alone() -> None:
     networks = Method(TINY).networks()
     pictures, style = batch_of(2)
-    made = Translator(TINY, networks).translate(pictures, style, seed=5)
+    made = Painter(TINY, networks).translate(pictures, style, seed=5)
     noise = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         torch.testing.assert_close(made, networks["generator"](pictures, networks["style_encoder"](style), noise))
@@ -257,7 +257,7 @@ def test_other_sizes_are_continued_by_their_border_pixels() -> None:
     with torch.no_grad():
         codes = networks["style_encoder"](style)
         wanted = networks["generator"](pictures[:, :, rows][..., columns], codes, noise)[:, :, :10, :37]
-    torch.testing.assert_close(Translator(TINY, networks).translate(pictures, style), wanted)
+    torch.testing.assert_close(Painter(TINY, networks).translate(pictures, style), wanted)
 
 
 def test_reverse_swaps_the_domains(tmp_path: Path) -> None:
@@ -328,11 +328,11 @@ def test_a_run_learns_exports_and_resumes_to_the_bit(tmp_path: Path) -> None:
     assert {k.split(".")[0] for k in whole} == {"generator", "style_encoder"}
     for key, tensor in whole.items():
         assert torch.equal(tensor, resumed[key]), key
-    translator = Translator.load(tmp_path / "whole")
-    assert translator.config == TINY
-    weight = translator.style_encoder.get_parameter("linear.weight")
+    painter = Painter.load(tmp_path / "whole")
+    assert painter.config == TINY
+    weight = painter.style_encoder.get_parameter("linear.weight")
     assert torch.equal(weight, whole["style_encoder.linear.weight"].float())
-    assert translator.translate(torch.rand(1, 3, 40, 20), torch.rand(1, 3, 32, 32)).shape == (1, 3, 40, 20)
+    assert painter.translate(torch.rand(1, 3, 40, 20), torch.rand(1, 3, 32, 32)).shape == (1, 3, 40, 20)
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     losses = [line["losses"] for line in lines if "losses" in line]
     assert len(losses) == 4

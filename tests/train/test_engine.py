@@ -244,6 +244,13 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert all(a >= b for a, b in pairwise(rates[50:]))
 
 
+def test_the_rate_falls_along_a_line() -> None:
+    """The paper's schedule: half of the run at the full rate, then linearly to 0 (Zhu et al. 2017, section 4)."""
+    rates = [rate_factor(step, 200, 0, 0.5, "linear") for step in range(1, 201)]
+    assert rates[:101] == [1.0] * 101
+    assert rates[101:] == pytest.approx([1 - k / 100 for k in range(1, 100)])
+
+
 def test_bf16_computes_in_half_and_keeps_float32(tmp_path: Path) -> None:
     run = new_run(tmp_path, precision="bf16-mixed")
     seen = []

@@ -286,7 +286,7 @@ class Method:
         return self._features[1]
 
 
-class Translator:
+class Painter:
     """Trained networks at work on pictures of any size."""
 
     def __init__(self, config: Config, networks: Mapping[str, nn.Module]) -> None:
@@ -295,7 +295,7 @@ class Translator:
         self.generator, self.style_encoder = networks["generator"].eval(), networks["style_encoder"].eval()
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str]) -> "Translator":
+    def load(cls, source: str | os.PathLike[str]) -> "Painter":
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
         model = load_model(source, "crossdomain")
         known = {f.name for f in fields(Config)}

@@ -26,6 +26,7 @@ FAMILIES: dict[str, str] = {
     "biggan": "sfumato.models.biggan",
     "unet": "sfumato.models.unet",
     "deeplab": "sfumato.models.deeplab",
+    "cyclegan": "sfumato.models.cyclegan",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")

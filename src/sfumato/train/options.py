@@ -51,7 +51,9 @@ class TrainOptions:
     warmup: int = 0
     """Steps in which the learning rate rises from 0."""
     decay: float = 0.3
-    """Share of the run, its last, in which the learning rate falls to 0 along a cosine."""
+    """Share of the run, its last, in which the learning rate falls to 0."""
+    decay_shape: Literal["cosine", "linear"] = "cosine"
+    """How it falls there: along half a cosine, or along a line."""
     ema: float = 10_000
     """Half-life in samples of the averaged networks, which are those exported."""
     clip: float | None = None

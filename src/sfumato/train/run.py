@@ -29,13 +29,14 @@ def stable_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
-def rate_factor(step: int, steps: int, warmup: int, decay: float) -> float:
-    """Share of the full learning rate in step 1 .. steps: a line from 0, a plateau, half a cosine down to 0."""
+def rate_factor(step: int, steps: int, warmup: int, decay: float, shape: str = "cosine") -> float:
+    """Share of the full learning rate in step 1 .. steps: a line from 0, a plateau, a fall to 0 of the given shape."""
     progress = (step - 1) / max(1, steps)
     rise = min(1.0, step / (warmup + 1)) if warmup else 1.0
     if decay <= 0 or progress <= 1 - decay:
         return rise
-    return rise * 0.5 * (1 + math.cos(math.pi * (progress - (1 - decay)) / decay))
+    fallen = (progress - (1 - decay)) / decay
+    return rise * (1 - fallen if shape == "linear" else 0.5 * (1 + math.cos(math.pi * fallen)))
 
 
 class Run:
@@ -108,8 +109,8 @@ class Run:
             self.check_finite()
         if self.options.clip is not None:
             clip_grads_with_norm_(weights, self.options.clip, norm)
-        factor = rate_factor(self.step, self.steps, self.options.warmup, self.options.decay)
-        factor *= self.factors.get(name, 1.0)
+        o = self.options
+        factor = rate_factor(self.step, self.steps, o.warmup, o.decay, o.decay_shape) * self.factors.get(name, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         optimizer.step()

@@ -1,0 +1,149 @@
+"""The residual network that translates pictures: narrow to a quarter of the sides, residual blocks, back.
+
+Johnson et al. 2016, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution" (ECCV), with instance norm
+(Ulyanov et al. 2016), in the form of Zhu et al. 2017 (CycleGAN), section 7.2: c7s1-64, d128, d256, R256 x blocks, u128,
+u64, c7s1-3. Instance norm has no weights and no running statistics: a picture is normalised by its own.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sfumato.layers.modulated import double
+
+Upsampling = Literal["transposed", "bilinear", "nearest"]
+CELL = 4
+"""Pixels a side of what becomes one position; sides must be multiples of it."""
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3, *, separable: bool = False) -> nn.Module:
+    """Odd `kernel`, borders reflected, sides kept; `separable`: every channel by itself, then all channels a pixel."""
+    reach = kernel // 2
+    if not separable:
+        return nn.Conv2d(inputs, outputs, kernel, padding=reach, padding_mode="reflect")
+    own = nn.Conv2d(inputs, inputs, kernel, padding=reach, padding_mode="reflect", groups=inputs, bias=False)
+    return nn.Sequential(own, nn.Conv2d(inputs, outputs, 1))
+
+
+def normed(layer: nn.Module, channels: int) -> nn.Sequential:
+    """The layer, instance norm, ReLU."""
+    return nn.Sequential(layer, nn.InstanceNorm2d(channels), nn.ReLU(inplace=True))
+
+
+class Residual(nn.Module):
+    """x + norm(conv(relu(norm(conv(x)))))."""
+
+    def __init__(self, channels: int, *, separable: bool = False) -> None:
+        super().__init__()
+        first, second = (convolution(channels, channels, separable=separable) for _ in range(2))
+        self.body = nn.Sequential(*normed(first, channels), second, nn.InstanceNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return x + y
+
+
+class Doubling(nn.Module):
+    """Twice the sides: a transposed convolution, or enlarged and then convolved, which draws no checkerboard.
+
+    Odena, Dumoulin & Olah 2016, "Deconvolution and Checkerboard Artifacts".
+    """
+
+    def __init__(self, inputs: int, outputs: int, upsampling: Upsampling) -> None:
+        super().__init__()
+        self.upsampling = upsampling
+        self.conv: nn.Module
+        if upsampling == "transposed":
+            self.conv = nn.ConvTranspose2d(inputs, outputs, 3, 2, 1, output_padding=1)
+        else:
+            self.conv = convolution(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.upsampling == "bilinear":
+            x = double(x)
+        elif self.upsampling == "nearest":
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        y: Tensor = self.conv(x)
+        return y
+
+
+class Painted(NamedTuple):
+    """What a generator makes."""
+
+    picture: Tensor
+    """N x 3 x H x W in [0, 1]."""
+    mask: Tensor | None
+    """N x 1 x H x W in [0, 1], 1 where the picture was repainted; None without a mask head."""
+
+
+class Generator(nn.Module):
+    """N x 3 x H x W in [0, 1] to `Painted`; sides are multiples of 4, at least 8.
+
+    With `mask` a fourth channel says where: mask * painted + (1 - mask) * x, so that only an object changes (Chen et
+    al. 2018, "Attention-GAN"; Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation").
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 9,
+        *,
+        upsampling: Upsampling = "transposed",
+        separable: bool = False,
+        mask: bool = False,
+    ) -> None:
+        super().__init__()
+        n = channels
+        self.enter = normed(convolution(3, n, 7), n)
+        self.down = nn.ModuleList(normed(nn.Conv2d(k * n, 2 * k * n, 3, 2, 1), 2 * k * n) for k in (1, 2))
+        self.blocks = nn.ModuleList(Residual(4 * n, separable=separable) for _ in range(blocks))
+        self.up = nn.Sequential(*(normed(Doubling(2 * k * n, k * n, upsampling), k * n) for k in (2, 1)))
+        self.leave = convolution(n, 4 if mask else 3, 7)
+        small_start(self)
+
+    def layers(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Names and activations on the way in: "pixels", "down1", "down2" (before they are normalised), "block1" ..."""
+        x = 2 * pictures - 1
+        yield "pixels", x
+        x = self.enter(x)
+        for k, layer in enumerate(self.down, 1):
+            assert isinstance(layer, nn.Sequential)
+            x = layer[0](x)
+            yield f"down{k}", x
+            x = layer[1:](x)
+        for k, block in enumerate(self.blocks, 1):
+            x = block(x)
+            yield f"block{k}", x
+
+    def seen(self, pictures: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """{name: N x C x h x w} of some of `layers`; computes none past the last of them."""
+        found = dict[str, Tensor]()
+        for name, x in self.layers(pictures):
+            if name in names:
+                found[name] = x
+            if len(found) == len(names):
+                break
+        return found
+
+    def forward(self, pictures: Tensor) -> Painted:
+        inner = pictures
+        for _, x in self.layers(pictures):
+            inner = x  # at last the last one
+        made = self.leave(self.up(inner))
+        painted = (torch.tanh(made[:, :3]) + 1) / 2
+        if made.shape[1] == 3:
+            return Painted(painted, None)
+        mask = torch.sigmoid(made[:, 3:])
+        return Painted(torch.lerp(pictures.to(painted.dtype), painted, mask), mask)
+
+
+def small_start(network: nn.Module) -> None:
+    """Weights of deviation 0.02 and no bias, as DCGAN and CycleGAN begin."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
