@@ -24,6 +24,7 @@ from judging import LUMA, STYLE_LAYERS, Network, as_tensor, luminance, quantiles
 from pictures import at_short_side, opened, pictures_in, sheet
 from PIL import Image
 from running import command_line, machine, table
+from scipy import ndimage
 from torch import Tensor
 
 PALETTE = ((0, 0, 255), (0, 255, 0), (0, 0, 0), (255, 255, 255), (255, 0, 0))
@@ -49,9 +50,17 @@ class Pair:
 
 
 def labels(path: Path) -> np.ndarray:
-    """H x W: the number of the nearest colour of the palette."""
+    """H x W: the number of the nearest colour of the palette.
+
+    Where two regions meet the file has mixtures (grey between black and white): what has less than SMALLEST of the
+    area goes to the nearest region that has more, or a seam of the photograph would shine through.
+    """
     values = np.asarray(opened(path)).astype(np.int32)
-    return np.stack([np.square(values - color).sum(2) for color in PALETTE]).argmin(0)
+    found = np.stack([np.square(values - color).sum(2) for color in PALETTE]).argmin(0)
+    thin = ndimage.minimum_filter(found, 5) != ndimage.maximum_filter(found, 5)
+    small = np.bincount(found.ravel(), minlength=len(PALETTE)) < SMALLEST * found.size
+    y, x = ndimage.distance_transform_edt(thin | small[found], return_distances=False, return_indices=True)
+    return found[y, x]
 
 
 def read(data: Path, name: str) -> Pair:
