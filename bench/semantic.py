@@ -43,9 +43,12 @@ ROWS: dict[str, dict[str, Any]] = {
 COLUMNS = ("region style", "whole style", "content", "ssim", "right", "seam", "same classes", "seconds")
 BAND = 4
 """Pixels to each side of a border between regions at which its seam is measured."""
+FLOOR = 0.1
+"""Share of |G(style)|^2 that the divisor is at least: a region that is nearly as its counterpart asks for nothing."""
 EXPLAINED = """\
-region style: |G(out) - G(style)|^2 / |G(content) - G(style)|^2 over relu1_1 .. relu5_1, region by published region of
-both pictures, weighed by area. whole style, content, ssim: of the whole picture, as bench/quality.py has them.
+region style: |G(out) - G(style)|^2 / max(|G(content) - G(style)|^2, 0.1 |G(style)|^2) over relu1_1 .. relu5_1,
+region by published region of both pictures, weighed by area. whole style, content, ssim: of the whole picture, as
+bench/quality.py has them.
 right: share of the picture's pixels whose style pixels are of the published region. seam: mean gradient of the
 luminance within 4 pixels of the borders of the regions that the row used, over that of the row without regions.
 same classes: share of pixels that the segmenter names in the result as in the photograph."""
@@ -159,7 +162,8 @@ class Scores:
         left = []
         for layer in STYLE_LAYERS:
             gap = (found[layer] - wanted[layer]).square().flatten(1).sum(1)
-            left.append(gap / (own[layer] - wanted[layer]).square().flatten(1).sum(1).clamp_min(1e-12))
+            whole = (own[layer] - wanted[layer]).square().flatten(1).sum(1)
+            left.append(gap / torch.maximum(whole, FLOOR * wanted[layer].square().flatten(1).sum(1)))
         return float((torch.stack(left).mean(0) * areas).sum() / areas.sum())
 
     def known(self, pair: Pair, kind: str, picture: Tensor, regions: Any) -> dict[str, Tensor]:
