@@ -12,6 +12,7 @@ published masks; with the published masks and a wrong counterpart for every regi
 import argparse
 import csv
 import json
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ BAND = 4
 FLOOR = 0.1
 """Share of |G(style)|^2 that the divisor is at least: a region that is nearly as its counterpart asks for nothing."""
 EXPLAINED = """\
+Medians over the pairs.
 region style: |G(out) - G(style)|^2 / max(|G(content) - G(style)|^2, 0.1 |G(style)|^2) over relu1_1 .. relu5_1,
 region by published region of both pictures, weighed by area. whole style, content, ssim: of the whole picture, as
 bench/quality.py has them.
@@ -247,7 +249,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "scores.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("row", "pair", *COLUMNS), *lines])
-    means = [[row, len(found[row]), *(mean([f[c] for f in found[row]]) for c in COLUMNS)] for row in rows]
+    means = [[row, len(found[row]), *(middle([f[c] for f in found[row]]) for c in COLUMNS)] for row in rows]
     grid = [[p.content, p.style, *(args.out / r.replace(", ", "-") / f"{p.name}.png" for r in rows)] for p in pairs]
     sheet(
         ["content", "style", *rows],
@@ -259,10 +261,10 @@ def main() -> None:
     print(text)
 
 
-def mean(values: Sequence[float | None]) -> float | None:
-    """Of those that there are."""
+def middle(values: Sequence[float | None]) -> float | None:
+    """Median of those that there are: one dark region against a bright one would outweigh all others in a mean."""
     known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
+    return statistics.median(known) if known else None
 
 
 if __name__ == "__main__":
