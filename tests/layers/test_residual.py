@@ -30,7 +30,7 @@ def test_a_separable_generator_is_light() -> None:
 def test_a_score_sees_so_many_pixels(layers: int) -> None:
     side = {1: 16, 2: 34, 3: 70}[layers]
     judge = PatchJudge(2, layers)
-    for layer in judge:
+    for layer in judge.body:
         if isinstance(layer, torch.nn.InstanceNorm2d):
             layer.forward = lambda x: x  # it sees everything
     picture = torch.rand(1, 3, 128, 128, requires_grad=True)
@@ -103,7 +103,7 @@ def test_layers_on_the_way_in_and_none_past_the_last_asked_for() -> None:
     network = Generator(4, 3)
     x = torch.rand(2, 3, 12, 16)
     names = [name for name, _ in network.layers(x)]
-    assert names == ["pixels", "down1", "down2", "block1", "block2", "block3"]
+    assert names == ["pixels", "down1", "down2", "block1", "block2", "block3", "inner"]
     calls = list[int]()
     network.blocks[1].register_forward_hook(lambda *_: calls.append(1))
     found = network.seen(x, ("pixels", "down2", "block1"))

@@ -1,5 +1,6 @@
 """What a family's step needs of a run, plainly, for tests that look at single steps."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,9 @@ class Steps:
     def noise(self, purpose: str) -> torch.Generator:
         place = sum(ord(c) * 31**i for i, c in enumerate(purpose)) % 1_000_003
         return torch.Generator().manual_seed(place + 1_000_003 * (self.step + 100_000 * self.seed))
+
+    def autocast(self) -> Any:
+        return nullcontext()
 
     def minimize(self, name: str, loss: Tensor) -> None:
         self.minimized.append((name, loss.item()))

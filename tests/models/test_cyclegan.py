@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sfumato.errors import InputError
-from sfumato.models.cyclegan import Config, Method, Translator, way
+from sfumato.models.cyclegan import Config, Method, Translator
+from sfumato.models.translating import way
 from sfumato.weights.files import save_model
 
 from .domains import SIDE, batch_of, blue, brightness, red

@@ -29,9 +29,11 @@ from .steps import steps_of
 
 SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"channels": 4, "blocks": 1, "judge_channels": 4, "judge_layers": 2, "pool_size": 3},
+    "unit": {"channels": 4, "blocks": 1, "judge_channels": 4, "judge_layers": 2, "scales": 2, "pool_size": 3},
+    "cut": {"channels": 4, "blocks": 1, "judge_channels": 4, "judge_layers": 2, "patches": 9, "code": 6},
 }
-COLUMNS = {"cyclegan": 6}
-"""Pictures side by side on a sheet."""
+SHEETS = {"cyclegan": (2, 6), "unit": (4, 8), "cut": (2, 4)}
+"""Rows and columns of a sheet of two pictures."""
 OPTIONS = {"batch": 2, "threads": 0, "device": "cpu", "evaluate_samples": 4, "val_fraction": 0.2, "log_every": 1}
 
 
@@ -74,7 +76,7 @@ def test_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     assert {"score", "diversity", "content_lost a_to_b", "KID-VGG a_to_b"} <= done.metrics.keys()
     shown = np.asarray(Image.open(tmp_path / "whole" / "samples" / "000000004.png"))
-    assert shown.shape == (2 * SIDE, COLUMNS[name] * SIDE, 3)
+    assert shown.shape == (SHEETS[name][0] * SIDE, SHEETS[name][1] * SIDE, 3)
 
     translator, _ = load_translator(tmp_path / "whole")
     assert translator.side == SIDE
@@ -229,7 +231,7 @@ def test_what_cannot_be_is_said(name: str) -> None:
 
 def test_translators_are_known_and_others_refused() -> None:
     assert {name for name in FAMILIES if offers(name, "Translator")} == set(SMALL)
-    with pytest.raises(InputError, match="a onepass model translates no pictures; these do: cyclegan"):
+    with pytest.raises(InputError, match="a onepass model translates no pictures; these do: cyclegan, unit, cut"):
         load_translator("onepass")
 
 

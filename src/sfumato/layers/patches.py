@@ -17,7 +17,7 @@ WIDEST = 8
 """Channels are doubled up to this multiple of the first layer's."""
 
 
-class PatchJudge(nn.Sequential):
+class PatchJudge(nn.Module):
     """N x 3 x H x W in [0, 1] to scores N x 1 x h x w; with three layers each sees 70 x 70 pixels.
 
     C64-C128-C256-C512: `layers` convolutions of stride 2, one of stride 1, and the scores'; instance norm but for the
@@ -25,16 +25,17 @@ class PatchJudge(nn.Sequential):
     """
 
     def __init__(self, channels: int = 64, layers: int = 3) -> None:
+        super().__init__()
         widths = [channels * min(WIDEST, 1 << k) for k in range(layers + 1)]
         parts: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for k, (inputs, outputs) in enumerate(pairwise(widths), 1):
             parts += [nn.Conv2d(inputs, outputs, 4, 2 if k < layers else 1, 1), nn.InstanceNorm2d(outputs)]
             parts.append(nn.LeakyReLU(0.2, inplace=True))
-        super().__init__(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.body = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1))
         small_start(self)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        scores: Tensor = super().forward(2 * pictures - 1)
+        scores: Tensor = self.body(2 * pictures - 1)
         return scores
 
 

@@ -105,7 +105,7 @@ class Generator(nn.Module):
         small_start(self)
 
     def layers(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Names and activations on the way in: "pixels", "down1", "down2" (before they are normalised), "block1" ..."""
+        """Names and activations inwards: "pixels", "down1", "down2" (not yet normalised), "block1" ..., "inner"."""
         x = 2 * pictures - 1
         yield "pixels", x
         x = self.enter(x)
@@ -117,6 +117,7 @@ class Generator(nn.Module):
         for k, block in enumerate(self.blocks, 1):
             x = block(x)
             yield f"block{k}", x
+        yield "inner", x
 
     def seen(self, pictures: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """{name: N x C x h x w} of some of `layers`; computes none past the last of them."""
@@ -131,7 +132,7 @@ class Generator(nn.Module):
     def forward(self, pictures: Tensor) -> Painted:
         inner = pictures
         for _, x in self.layers(pictures):
-            inner = x  # at last the last one
+            inner = x  # the last one stays
         made = self.leave(self.up(inner))
         painted = (torch.tanh(made[:, :3]) + 1) / 2
         if made.shape[1] == 3:

@@ -23,7 +23,6 @@ from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
     Critic,
     Pair,
-    Way,
     at_once,
     augmented,
     check_resolution,
@@ -33,6 +32,7 @@ from sfumato.models.translating import (
     from_pool,
     right,
     sheet,
+    way,
 )
 from sfumato.models.translator import DIRECTIONS, Direction, WholeTranslator, ready
 from sfumato.train.data import Pictures
@@ -197,16 +197,6 @@ class Method:
     def short(self, steps: int, batch: int) -> str | None:
         """Why so few steps will not do, in one sentence."""
         return too_few(steps * batch, 20_000, "CycleGAN")
-
-
-def way(network: nn.Module) -> Way:
-    """The picture alone."""
-
-    def paint(pictures: Tensor) -> Tensor:
-        made: Painted = network(pictures)
-        return made.picture
-
-    return paint
 
 
 class Translator(WholeTranslator):

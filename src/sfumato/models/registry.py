@@ -27,6 +27,8 @@ FAMILIES: dict[str, str] = {
     "unet": "sfumato.models.unet",
     "deeplab": "sfumato.models.deeplab",
     "cyclegan": "sfumato.models.cyclegan",
+    "unit": "sfumato.models.unit",
+    "cut": "sfumato.models.cut",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")

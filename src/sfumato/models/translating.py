@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
-from sfumato.layers.residual import CELL
+from sfumato.layers.residual import CELL, Painted
 from sfumato.losses.adversarial import least_squares_discriminator, least_squares_generator
 from sfumato.losses.perceptual import content_distance
 from sfumato.metrics.embedding import LAYER, VggEmbedding
@@ -71,6 +71,16 @@ def augmented(run: Run, purpose: str, pictures: Tensor, policy: Sequence[str]) -
     if not policy:
         return pictures
     return diff_augment(pictures, run.rand(f"augment {purpose}", len(pictures), CHANCES), policy=policy)
+
+
+def way(network: nn.Module) -> Way:
+    """What a generator makes, without its mask."""
+
+    def paint(pictures: Tensor) -> Tensor:
+        made: Painted = network(pictures)
+        return made.picture
+
+    return paint
 
 
 def from_pool(run: Run, name: str, fresh: Tensor, size: int) -> Tensor:
