@@ -11,32 +11,55 @@ from sfumato.cli_flags import Json, Quiet
 
 def convert(
     foreign: Annotated[
-        Path, Parameter(help="A .pkl of stylegan2-ada-pytorch or stylegan3 (StyleGAN2), or rosinality's .pt.")
+        Path,
+        Parameter(
+            help="A .pkl of stylegan2-ada-pytorch or stylegan3 (StyleGAN2), rosinality's .pt, or a latest_net_G*.pth "
+            "of pytorch-CycleGAN-and-pix2pix."
+        ),
     ],
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The .safetensors to write.")],
+    back: Annotated[
+        Path | None, Parameter(help="CycleGAN's other generator (latest_net_G_B.pth), from b to a.")
+    ] = None,
+    nearest: Annotated[
+        bool,
+        Parameter(negative=(), help="A CycleGAN that enlarges before its convolutions does it by repeated pixels."),
+    ] = False,
     half: Annotated[bool, Parameter(negative=(), help="16 bits a number: half the size.")] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
-    """Make a StyleGAN2 generator of another program a file of sfumato's. Nothing in the file is run.
+    """Make generators of other programs, StyleGAN2 or CycleGAN, a file of sfumato's. Nothing in the file is run.
 
     sfumato convert ffhq.pkl -o ffhq.safetensors
+    sfumato convert latest_net_G_A.pth --back latest_net_G_B.pth -o horses.safetensors
     """
     import sys
 
-    from sfumato.models.stylegan2_foreign import convert as make
+    from sfumato.errors import InputError
+    from sfumato.models import cyclegan_foreign, stylegan2_foreign
+    from sfumato.weights.foreign import read_foreign
 
-    made = make(foreign, output, half=half)
-    height, width = made.config.size()
+    found = read_foreign(foreign)
+    facts: dict[str, object]
+    if cyclegan_foreign.is_generator(found):
+        pair = cyclegan_foreign.convert(found, output, back=back, nearest=nearest, half=half)
+        c, notes = pair.config, pair.notes
+        facts = {"layout": "cyclegan", "directions": pair.directions, "blocks": c.blocks, "channels": c.channels}
+        told = f"cyclegan, {' and '.join(pair.directions)}, {c.blocks} blocks, {c.channels} channels"
+    elif back is not None or nearest:
+        raise InputError("--back and --nearest are for CycleGAN's generators")
+    else:
+        made = stylegan2_foreign.convert(found, output, half=half)
+        (height, width), notes, classes = made.config.size(), made.notes, len(made.config.classes)
+        facts = {"layout": made.layout, "size": [width, height], "classes": classes}
+        told = f"stylegan2, {width} x {height} pixels" + (f", {classes} classes" if classes else "")
     if json:
-        facts = {"layout": made.layout, "size": [width, height], "classes": len(made.config.classes)}
-        print(jsonlib.dumps({"output": str(output), **facts, "notes": made.notes}))
+        print(jsonlib.dumps({"output": str(output), **facts, "notes": notes}))
     elif not quiet:
-        classes = f", {len(made.config.classes)} classes" if made.config.classes else ""
-        lines = [*made.notes, f"wrote {output}: stylegan2, {width} x {height} pixels{classes}"]
-        print("\n".join(lines), file=sys.stderr)
+        print("\n".join([*notes, f"wrote {output}: {told}"]), file=sys.stderr)
     return 0
 
 

@@ -67,12 +67,14 @@ class Found:
         return self.key(ours) in self.tensors
 
 
-def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], *, half: bool = False) -> Converted:
+def convert(
+    source: str | os.PathLike[str] | Foreign, output: str | os.PathLike[str], *, half: bool = False
+) -> Converted:
     """Write the averaged generator of a foreign file as a model of the family stylegan2.
 
     Args:
-        source: a .pkl of stylegan2-ada-pytorch or stylegan3 (StyleGAN2 only), or a .pt in rosinality's layout. Nothing
-            in it is run.
+        source: a .pkl of stylegan2-ada-pytorch or stylegan3 (StyleGAN2 only), or a .pt in rosinality's layout; or what
+            was read of one. Nothing in it is run.
         output: the .safetensors to write.
         half: 16 bits a number and half the size; else the numbers stay as they are.
 
@@ -82,7 +84,7 @@ def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], *, h
     target = Path(output)
     if target.suffix != ".safetensors":
         raise InputError(f"cannot write {os.fspath(output)!r}: sfumato's models are files .safetensors")
-    foreign = read_foreign(source)
+    foreign = source if isinstance(source, Foreign) else read_foreign(source)
     found = generator_in(foreign)
     config = config_of(found)
     check_filters(found)
