@@ -199,6 +199,15 @@ def test_the_critic_knows_both_ends() -> None:
     assert found["content_lost a_to_b"] == pytest.approx(content_distance(*deep).mean().item(), rel=1e-4)
 
 
+def test_the_bundled_light_network_judges() -> None:
+    run, batches = steps_of(method_of("cyclegan")), [batch_of(3, 1, 32)]
+    found = Critic("vgg-lite")(run, {"a_to_b": lambda x: blue(x[:, :1])}, batches)
+    assert "KID-vgg-lite-relu5_1 a_to_b" in found
+    assert found["domain_left a_to_b"] < 0.3
+    with pytest.raises(InputError, match="no feature network 'nothing'"):
+        Critic("nothing")(run, {}, batches)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_presets_fit_their_family(name: str) -> None:
     module, about = family(name), summary(name)

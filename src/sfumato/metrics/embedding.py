@@ -52,9 +52,7 @@ class VggEmbedding:
 
     def __init__(self, network: FeatureNetwork, device: torch.device | str = "cpu") -> None:
         self.network, self.device, self.sha256 = network.to(device), device, network.sha256
-        self.name = f"{network.name} {LAYER}, mean over positions"
-        own = network.name.startswith("vgg19")  # else one that comes near to it
-        self.title = "VGG" if own else Path(network.name.partition(":")[2] or network.name).stem
+        self.name, self.title = f"{network.name} {LAYER}, mean over positions", "VGG"
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Embedded:

@@ -1,6 +1,7 @@
 """What families that translate share: two domains without pairs, earlier fakes, sheets and figures."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
+from sfumato.features import FeatureNetwork
 from sfumato.features.sources import load_features
 from sfumato.layers.residual import CELL, Painted
 from sfumato.losses.adversarial import least_squares_discriminator, least_squares_generator
 from sfumato.losses.perceptual import content_distance
-from sfumato.metrics.embedding import LAYER, VggEmbedding
 from sfumato.metrics.frechet import frechet_distance, gaussian
 from sfumato.metrics.generated import names, rounded
 from sfumato.metrics.kernel import kernel_distance
@@ -24,6 +25,8 @@ from sfumato.train.run import Run
 
 CONTENT = "relu4_1"
 """Layer whose activations are a picture's content."""
+LAST = ("relu5_4", "relu5_1")
+"""Layers whose means over positions sets of pictures are compared by: the first that a network has."""
 ROWS = 4
 """Pictures of each domain on a sheet."""
 
@@ -143,9 +146,10 @@ class Critic:
     """
 
     def __init__(self, features: str) -> None:
-        """`vgg19`, `vgg-lite` or a file of VGG-19; without a name nothing is judged."""
+        """`vgg19`, `vgg-lite` or a file of either kind; without a name nothing is judged."""
         self.features = features
-        self.embedding: VggEmbedding | None = None
+        self.network: FeatureNetwork | None = None
+        self.layer = LAST[0]
 
     def __call__(self, run: Run, ways: Mapping[str, Way], batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
         """`ways` "a_to_b" and "b_to_a", or one of them, on batches of held-out pictures of both domains."""
@@ -177,16 +181,17 @@ class Critic:
 
     @property
     def title(self) -> str:
-        assert self.embedding is not None
-        return self.embedding.title
+        """What stands beside the figures; only the deepest layer of VGG-19 itself has the bare name."""
+        return "VGG" if self.layer == LAST[0] else f"{Path(self.features).stem}-{self.layer}"
 
     @torch.no_grad()
     def look(self, run: Run, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors that sets are compared by, N x 512, and the content N x C x h x w."""
-        if self.embedding is None:
+        if self.network is None:
             network = load_features(self.features, pooling="max")
-            if not {CONTENT, LAYER} <= set(network.layers):
-                raise InputError(f"{self.features}: has no {LAYER}, so it cannot judge translations; vgg19 can")
-            self.embedding = VggEmbedding(network, run.device)
-        found = self.embedding.network(pictures, (CONTENT, LAYER))
-        return found[LAYER].float().mean((2, 3)).cpu(), found[CONTENT].float()
+            there = [layer for layer in LAST if layer in network.layers]
+            if CONTENT not in network.layers or not there:
+                raise InputError(f"{self.features}: no VGG-19 to relu5_1, so it cannot judge translations")
+            self.network, self.layer = network.to(run.device), there[0]
+        found = self.network(pictures, (CONTENT, self.layer))
+        return found[self.layer].float().mean((2, 3)).cpu(), found[CONTENT].float()

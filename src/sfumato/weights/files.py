@@ -195,7 +195,7 @@ def parse_header(data: bytes, name: str, family: str | None = None) -> Header:
         if data[:4] == b"PK\x03\x04" or data[:1] == b"\x80":  # the first byte of a length may be that, too
             raise InputError(
                 f"{name}: refused, a PyTorch or pickle file, which can run code when it is read; "
-                "weights are .safetensors (sfumato convert makes them from a StyleGAN2's)"
+                "weights are .safetensors (sfumato convert makes them from StyleGAN2's and CycleGAN's)"
             )
         raise InputError(f"{name}: {'not a safetensors file' if data else 'empty'}")
     if len(data) < 8 + length:
