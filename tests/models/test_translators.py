@@ -192,6 +192,9 @@ def test_the_critic_knows_both_ends() -> None:
     painted = torch.flip(first, (2,)).mul(255).round() / 255
     found = critic(run, {"a_to_b": lambda x: torch.flip(x, (2,))}, batches)
     vectors = [vgg(x, ("relu5_4",))["relu5_4"].mean((2, 3)).double() for x in (painted, first, second)]
+    size = torch.cat(vectors[1:]).square().mean().sqrt()
+    assert found["KID-VGG a_to_b"] == pytest.approx(mmd(vectors[0], vectors[2]), rel=1e-3, abs=1e-6)
+    vectors = [v / size for v in vectors]
     assert found["domain_left a_to_b"] == pytest.approx(
         mmd(vectors[0], vectors[2]) / mmd(vectors[1], vectors[2]), rel=1e-3
     )

@@ -157,7 +157,8 @@ class Critic:
             return {}
         seen = {"a": [self.look(run, batch[0]) for batch in batches], "b": [self.look(run, b[1]) for b in batches]}
         real = {domain: torch.cat([vectors for vectors, _ in found]) for domain, found in seen.items()}
-        whole = max(kernel_distance(real["a"], real["b"])[0], 1e-6)
+        size = torch.cat(list(real.values())).square().mean().sqrt()  # the kernel is made for numbers about 1
+        whole = max(kernel_distance(real["a"] / size, real["b"] / size)[0], 1e-6)
         name = names(self.title)
         scores, diversity, figures = list[float](), list[float](), dict[str, float]()
         for direction, way in ways.items():
@@ -166,9 +167,9 @@ class Critic:
             pairs = zip(made, seen[source], strict=True)
             lost = torch.cat([content_distance(now, before) for (_, now), (_, before) in pairs]).mean().item()
             vectors = torch.cat([v for v, _ in made])
-            kernel = kernel_distance(vectors, real[target])[0]
             one, other = gaussian(vectors), gaussian(real[target])
-            left = max(0.0, kernel / whole)
+            left = max(0.0, kernel_distance(vectors / size, real[target] / size)[0] / whole)
+            kernel = kernel_distance(vectors, real[target])[0]
             figures |= {f"content_lost {direction}": lost, f"domain_left {direction}": left}
             figures |= {
                 f"{name['KID']} {direction}": kernel,
