@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, median
 
 import numpy as np
 import torch
@@ -32,11 +33,14 @@ PALETTE += ((255, 255, 0), (128, 128, 128), (0, 255, 255), (255, 0, 255))
 SMALLEST = 0.005
 """Share of either picture that a region must have to count."""
 COLUMNS = ("style", "patches", "ssim", "structure", "edges")
+SHARES = ("style", "patches")
+"""Of a gap: medians over pairs, because a region that is the same in both pictures has none to speak of."""
 EXPLAINED = """\
 style: region by region |G(out) - G(style)|^2 / |G(content) - G(style)|^2, by area, mean over relu1_1 .. relu5_1
 of VGG-19. patches: the same share of the sliced Wasserstein distance of 3 x 3 patches of colours, which nobody here
 optimises. ssim: of luminances. structure: SSIM's third factor alone, which no change of light or contrast lowers.
-edges: correlation of the gradients' magnitudes. seconds: of the transfer, pictures in memory on both sides."""
+edges: correlation of the gradients' magnitudes. Medians of the first two (a region that is the same in both has no gap
+to speak of), means of the others. seconds: of the transfer, pictures in memory on both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +266,7 @@ def main() -> None:
         csv.writer(file).writerows([("method", "pair", *COLUMNS), *rows])
     lines = []
     for method, found in scores.items():
-        means = [sum(s[k] for s in found) / len(found) for k in COLUMNS]
+        means = [(median if k in SHARES else mean)(s[k] for s in found) for k in COLUMNS]
         spent = [times(folders[method], c) for c in (1, 2)] if method in folders else [[], []]
         lines.append([method, len(found), *means, *(sum(t) / len(t) if t else None for t in spent)])
     header = ["", "pairs", *COLUMNS, "seconds", "cpu s"]
