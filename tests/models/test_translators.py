@@ -74,6 +74,8 @@ def test_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
     whole, parts = (load_file(tmp_path / k / "checkpoints/000000004/tensors.safetensors") for k in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
+    kept = {k: len(whole[k]) for k in whole if "pool" in k}
+    assert kept == {f"state/pool {domain}": 3 for domain in "ab"} if "pool_size" in SMALL[name] else not kept
     assert {"score", "diversity", "content_lost a_to_b", "KID-VGG a_to_b"} <= done.metrics.keys()
     shown = np.asarray(Image.open(tmp_path / "whole" / "samples" / "000000004.png"))
     assert shown.shape == (SHEETS[name][0] * SIDE, SHEETS[name][1] * SIDE, 3)
