@@ -3,10 +3,10 @@
 
     python training/scene_head.py PICTURES LABELS --split split.json --out runs/scene
 
-The network, its samples, its losses and its settings are those of `sfumato train deeplab --preset scene --tuned 0`, but
-there are only `--variants` crops a picture, drawn beforehand, and losses are taken at a quarter of the resolution. The
-maps are kept in memory, a megabyte a sample. Run again, it goes on where it was interrupted; held-out pictures are
-looked at once, at the end.
+Network, samples, losses and settings are those of `sfumato train deeplab --preset scene`, which goes on from the result
+(`--init`); but no layer of the encoder is trained, there are only `--variants` crops a picture, drawn beforehand, and
+losses are taken at a quarter of the resolution. The maps are kept in memory, a megabyte a sample. Run again, it goes on
+where it was interrupted; held-out pictures are looked at once, at the end.
 """
 
 import argparse
@@ -38,12 +38,12 @@ AVERAGING = 0.99
 
 
 def settings() -> Config:
-    """The preset's, with all of the encoder frozen."""
+    """The preset's."""
     table = tomllib.loads(PRESET.read_text(encoding="utf-8"))
     names = {f.name for f in dataclasses.fields(Config)}
     values = {k: tuple(tuple(v) if isinstance(v, list) else v for v in t) if isinstance(t, list) else t
               for k, t in table.items() if k in names}  # fmt: skip
-    return Config(**{**values, "tuned": 0})
+    return Config(**values)
 
 
 @torch.no_grad()
