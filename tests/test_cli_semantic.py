@@ -61,6 +61,12 @@ def test_regions_of_the_user_s_own_and_what_came_of_them(here: Path) -> None:
     assert np.abs(read_picture(here / "out.png").rgb - read_picture(here / "plain.png").rgb).mean() > 0.01
 
 
+def test_nothing_is_explained_where_the_result_cannot_be_written(here: Path) -> None:
+    regions = ("--regions", "photo-regions.png", "style-regions.png")
+    assert run("stylize", "photo.png", "style.png", *regions, "--explain", "why", "-o", "photo.png") == 2
+    assert not (here / "why").exists()
+
+
 def test_only_and_except_masks(here: Path) -> None:
     photo = np.rint(read_picture(here / "photo.png").rgb * 255)
     for option, untouched in (("--only", slice(20, None)), ("--except", slice(None, 20))):

@@ -170,9 +170,8 @@ def stylize(
                         like=like,
                         **settings,
                     )
-                    if explain is not None:
-                        explained(work, explain if len(photos) == 1 else explain / photo.stem)
-                    finish(work, of_one[k], preview, progress, like=like, as_json=json)
+                    why = None if explain is None or k != wanted[0] else explain / (photo.stem if many else "")
+                    finish(work, of_one[k], preview, progress, like=like, as_json=json, why=why)
             if variations > 1:
                 check_output(of_one[-1], [photo, *styles, *own.values()])
                 contact_sheet(square([photo, *of_one[:-1]]), of_one[-1])
@@ -200,19 +199,20 @@ def class_styles(entries: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def explained(work: "Stylizing", folder: Path) -> None:
-    """What semantic transfer found. Raises `InputError` where there was nothing to find."""
-    from sfumato.stylize.explain import explain
-
-    if work.plan is None:
-        raise InputError("explain shows what --semantic found: add --semantic")
-    explain(work.plan, work.content, work.styles, folder)
-
-
 def finish(
-    work: "Stylizing", target: Path, preview: Path | None, progress: "Reporter", *, like: Path | None, as_json: bool
+    work: "Stylizing",
+    target: Path,
+    preview: Path | None,
+    progress: "Reporter",
+    *,
+    like: Path | None,
+    as_json: bool,
+    why: Path | None = None,
 ) -> None:
-    """Drain the work, showing it; a picture is written also after an interruption or a NaN, then the best so far."""
+    """Drain the work, showing it; a picture is written also after an interruption or a NaN, then the best so far.
+
+    `why` is a folder for what semantic transfer found.
+    """
     from sfumato.picture.io import check_output, write_picture
     from sfumato.stylize.iterate import DivergedError
 
@@ -220,6 +220,12 @@ def finish(
     check_output(target, [like] if like is not None else [])
     if preview is not None:
         check_output(preview, work.inputs)
+    if why is not None:
+        from sfumato.stylize.explain import explain
+
+        if work.plan is None:
+            raise InputError("explain shows what --semantic found: add --semantic")
+        explain(work.plan, work.content, work.styles, why)
     for note in work.notes:
         progress.note(note)
     stopped: BaseException | None = None

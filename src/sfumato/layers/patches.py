@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from sfumato.errors import InputError
 from sfumato.layers.residual import small_start
@@ -58,6 +59,34 @@ class ScaledJudge(nn.Module):
         for k, judge in enumerate(self.judges):
             x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) if k else x
             found.append(judge(x))
+        return found
+
+
+class ProjectedJudge(nn.Module):
+    """Patches of 94 pixels at two scales, given the style's code by projection (Miyato & Koyama 2018, equation 3)."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        n = channels
+        self.scales = nn.ModuleList([self.one_scale(n) for _ in range(2)])
+        self.scores = nn.ModuleList([spectral_norm(nn.Conv2d(4 * n, 1, 1)) for _ in range(2)])
+        self.projections = nn.ModuleList([spectral_norm(nn.Linear(code, 4 * n)) for _ in range(2)])
+
+    @staticmethod
+    def one_scale(n: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in ((3, n, 2), (n, 2 * n, 2), (2 * n, 4 * n, 2), (4 * n, 4 * n, 1)):
+            kernel = 4 if stride == 2 else 3
+            layers += [spectral_norm(nn.Conv2d(inputs, outputs, kernel, stride, 1)), nn.LeakyReLU(0.2)]
+        return nn.Sequential(*layers)
+
+    def forward(self, pictures: Tensor, code: Tensor) -> list[Tensor]:
+        """Score maps N x 1 x h x w of pictures in [0, 1], one a scale."""
+        x, found = pictures * 2 - 1, []
+        for body, score, projection in zip(self.scales, self.scores, self.projections, strict=True):
+            h = body(x)
+            found.append(score(h) + (h * projection(code)[:, :, None, None]).sum(1, keepdim=True) / h.shape[1] ** 0.5)
+            x = F.avg_pool2d(x, 2)
         return found
 
 

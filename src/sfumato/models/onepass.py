@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from sfumato.errors import InputError
 from sfumato.features.sources import IMAGENET, load_features
 from sfumato.features.vgg import BLOCKS, VGG19
 from sfumato.layers.modulated import AdaptiveConv, Conv, Linear, Statistics, double, instance_norm, leaky
+from sfumato.layers.patches import ProjectedJudge
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.losses.perceptual import content_distance, relative_gap
 from sfumato.style.recolor import color_moments, transport
@@ -351,34 +351,6 @@ class Generator(nn.Module):
         return self.decode(x, self.encode(x, colors), colors, code[:, None], noise)[:, :, :height, :width]
 
 
-class Discriminator(nn.Module):
-    """Patches of 94 pixels at two scales, given the style's code by projection (Miyato & Koyama 2018, equation 3)."""
-
-    def __init__(self, c: Config) -> None:
-        super().__init__()
-        n = c.judge_width
-        self.scales = nn.ModuleList([self.one_scale(n) for _ in range(2)])
-        self.scores = nn.ModuleList([spectral_norm(nn.Conv2d(4 * n, 1, 1)) for _ in range(2)])
-        self.projections = nn.ModuleList([spectral_norm(nn.Linear(c.code, 4 * n)) for _ in range(2)])
-
-    @staticmethod
-    def one_scale(n: int) -> nn.Sequential:
-        layers: list[nn.Module] = []
-        for inputs, outputs, stride in ((3, n, 2), (n, 2 * n, 2), (2 * n, 4 * n, 2), (4 * n, 4 * n, 1)):
-            kernel = 4 if stride == 2 else 3
-            layers += [spectral_norm(nn.Conv2d(inputs, outputs, kernel, stride, 1)), nn.LeakyReLU(0.2)]
-        return nn.Sequential(*layers)
-
-    def forward(self, pictures: Tensor, code: Tensor) -> list[Tensor]:
-        """Score maps N x 1 x h x w of pictures in [0, 1], one a scale."""
-        x, found = pictures * 2 - 1, []
-        for body, score, projection in zip(self.scales, self.scores, self.projections, strict=True):
-            h = body(x)
-            found.append(score(h) + (h * projection(code)[:, :, None, None]).sum(1, keepdim=True) / h.shape[1] ** 0.5)
-            x = F.avg_pool2d(x, 2)
-        return found
-
-
 class Target(NamedTuple):
     """What a batch of outputs is measured against: activations and statistics of contents and styles."""
 
@@ -406,7 +378,7 @@ class Method:
         if c.style_start:
             encoder.start(narrow(c.style_start))
         found: dict[str, nn.Module] = {"generator": Generator(c), "style_encoder": encoder}
-        return found | ({"discriminator": Discriminator(c)} if c.adversarial_weight > 0 else {})
+        return found | ({"discriminator": ProjectedJudge(c.judge_width, c.code)} if c.adversarial_weight > 0 else {})
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config

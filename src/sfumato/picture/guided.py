@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sfumato.picture.regions import Regions
+
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
     """Means of N x C x H x W over windows of 2 `radius` + 1 pixels a side, clipped at the border.
@@ -89,3 +91,10 @@ def _enlarged(x: Tensor, size: torch.Size) -> Tensor:
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+
+
+def along_edges(regions: Regions, picture: Tensor, radius: int, eps: float) -> Regions:
+    """Regions, seen coarsely, at the size of a picture 1 x 3 x H x W, their edges on the picture's; see above."""
+    weights = guided_filter(picture, regions.weights[None], radius, eps)[0].clamp_(0, 1)
+    weights /= weights.sum(0, keepdim=True).clamp_min(1e-6)
+    return Regions(regions.names, weights)

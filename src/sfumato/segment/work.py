@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sfumato.picture.guided import guided_filter
+from sfumato.picture.guided import along_edges
 from sfumato.picture.regions import Regions
 from sfumato.picture.resize import fit_short_side, resize
 
@@ -46,6 +46,5 @@ def segmented(predictor: Predicts, picture: Tensor, *, size: int | None = None, 
     chances = predictor.predict(resize(picture, *fit_short_side(height, width, side)))
     confidence = float(chances.amax(1).mean())
     present = torch.unique(chances.argmax(1)).tolist()
-    weights = guided_filter(picture, chances[:, present], radius, EPS)[0].clamp_(0, 1)
-    weights /= weights.sum(0, keepdim=True).clamp_min(1e-6)
-    return Seen(Regions(tuple(predictor.classes[k] for k in present), weights), confidence)
+    found = Regions(tuple(predictor.classes[k] for k in present), chances[0, present])
+    return Seen(along_edges(found, picture, radius, EPS), confidence)

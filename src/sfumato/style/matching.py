@@ -143,10 +143,7 @@ def _with_height(features: Tensor) -> Tensor:
 
 def _described(features: Sequence[Tensor]) -> list[Tensor]:
     """Positions x (COMPONENTS + 1): features of unit variance in all, and the height in the picture."""
-    flat = []
-    for f in features:
-        normed = (f - f.mean((2, 3), keepdim=True)) / (f.std((2, 3), keepdim=True, unbiased=False) + 1e-4)
-        flat.append(F.normalize(normed[0].flatten(1).T, dim=1))
+    flat = [F.normalize(normalised(f)[0].flatten(1).T, dim=1) for f in features]
     points = torch.cat(flat)
     centred = points - points.mean(0)
     _, vectors = torch.linalg.eigh(centred.T @ centred)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
-from sfumato.picture.guided import guided_filter
+from sfumato.picture.guided import along_edges
 from sfumato.picture.regions import Regions
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.segment.work import Seen
@@ -118,9 +118,9 @@ def plan(
     for name in by_class:
         if name not in own.names:
             raise InputError(f"there is no {name} in the picture to give a style of its own: {', '.join(own.names)}")
+    pairs = [_pairs(own, regions, how, compared[:1], compared[k + 1 : k + 2]) for k, regions in enumerate(known)]
     choices = [
-        _choice(own, k, known, [by_class[name]] if name in by_class else general, how, compared)
-        for k, name in enumerate(own.names)
+        _best(k, known, pairs, [by_class[name]] if name in by_class else general) for k, name in enumerate(own.names)
     ]
     return Plan(own, tuple(choices), tuple(known), how, confidence)
 
@@ -133,39 +133,29 @@ def _features(network: FeatureNetwork, picture: Tensor) -> Tensor:
 
 
 def _on(coarse: Sequence[Regions], pictures: Sequence[Tensor]) -> list[Regions]:
-    """Regions of features' cells at their pictures' sizes, their edges on the pictures'."""
-    found = []
-    for regions, picture in zip(coarse, pictures, strict=True):
-        weights = guided_filter(picture, regions.weights[None], RADIUS, EPS)[0].clamp(0, 1)
-        found.append(Regions(regions.names, weights / weights.sum(0).clamp_min(1e-6)))
-    return found
+    """Regions of features' cells at their pictures' sizes."""
+    return [along_edges(regions, picture, RADIUS, EPS) for regions, picture in zip(coarse, pictures, strict=True)]
 
 
-def _choice(
-    own: Regions,
-    k: int,
-    known: Sequence[Regions | None],
-    sources: Sequence[int],
-    how: str,
-    compared: Sequence[Tensor],
+def _pairs(
+    own: Regions, regions: Regions | None, how: str, mine: Sequence[Tensor], theirs: Sequence[Tensor]
+) -> list[Pair]:
+    """What every region of the picture would take of one style; `mine` and `theirs` are features, where there are."""
+    if regions is None:
+        return [Pair(name, None, "not in the style") for name in own.names]
+    if how in WHY:
+        return match_clusters(own, regions, mine[0], theirs[0], WHY[how])
+    return match_classes(own, regions, *mine, *theirs)
+
+
+def _best(
+    k: int, known: Sequence[Regions | None], pairs: Sequence[Sequence[Pair]], sources: Sequence[int]
 ) -> Choice | None:
-    """The best of the sources for region k."""
+    """The best of the sources for region k: the first of those with the best reason."""
     if not sources:
         return None
-    found = []
-    for source in sources:
-        regions = known[source]
-        if regions is None:
-            found.append((3, source, Pair(own.names[k], None, "not looked for")))
-            continue
-        looks = (compared[0], compared[source + 1]) if compared else (None, None)
-        if how in WHY:
-            pair = match_clusters(own, regions, compared[0], compared[source + 1], WHY[how])[k]
-        else:
-            pair = match_classes(own, regions, *looks)[k]
-        found.append((ORDER[pair.why], source, pair))
-    _, source, pair = min(found, key=lambda f: f[:2])
-    regions = known[source]
+    source = min(sources, key=lambda s: ORDER[pairs[s][k].why])
+    pair, regions = pairs[source][k], known[source]
     mask = None if pair.style is None or regions is None else regions.of(pair.style)[None, None]
     return Choice(pair, source, mask)
 
