@@ -29,6 +29,7 @@ FAMILIES: dict[str, str] = {
     "cyclegan": "sfumato.models.cyclegan",
     "unit": "sfumato.models.unit",
     "cut": "sfumato.models.cut",
+    "colorizer": "sfumato.models.colorizer",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")
