@@ -9,8 +9,11 @@ Verbs are loaded when they are used; importing sfumato imports no torch.
 from typing import TYPE_CHECKING, Any
 
 from sfumato._version import __version__
+from sfumato.compose import compose
 from sfumato.errors import InputError
 from sfumato.generate import generate  # now, or the packages would hide the verbs of their names
+from sfumato.restore.colorize import colorize
+from sfumato.restore.inpaint import inpaint
 from sfumato.segment import segment
 from sfumato.stylize import StylizeOptions, iter_stylize, stylize
 
@@ -39,7 +42,10 @@ __all__ = [
     "StylizeOptions",
     "Stylized",
     "__version__",
+    "colorize",
+    "compose",
     "generate",
+    "inpaint",
     "iter_stylize",
     "read_picture",
     "read_record",

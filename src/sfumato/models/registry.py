@@ -29,7 +29,9 @@ FAMILIES: dict[str, str] = {
     "cyclegan": "sfumato.models.cyclegan",
     "unit": "sfumato.models.unit",
     "cut": "sfumato.models.cut",
+    "blemishes": "sfumato.models.blemishes",
     "colorizer": "sfumato.models.colorizer",
+    "inpainter": "sfumato.models.inpainter",
 }
 """{name: module}."""
 HARMLESS = ("dataclasses", "typing", "collections.abc", "math")

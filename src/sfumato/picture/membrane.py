@@ -22,7 +22,7 @@ def membrane(values: Tensor, hole: Tensor, sweeps: int = 12) -> Tensor:
     Args:
         values: N x C x H x W of any range; what they are inside the hole does not matter.
         hole: N x 1 x H x W, where above 0 is filled. A picture that is all hole becomes 0.
-        sweeps: relaxations at every size; 12 look smooth, 60 are the solution to about a grey level.
+        sweeps: relaxations at every size; 12 look smooth, 60 are within a hundredth of the range.
     """
     inside = hole > 0
     known = (~inside).to(values)

@@ -28,6 +28,8 @@ PULL = 0.003
 """How soon a dot's correction of the network's colours fades; see `picture/spread.py`."""
 EPS = 1e-3
 """Variance of the lightness, in [0, 1], from which an edge holds colours apart."""
+ALIKE = 0.06
+"""Difference of lightness, in [0, 1], up to which a dot's neighbours are taken for the same thing."""
 COLORED = 8.0
 """Distance from grey in Lab from which a pixel of a picture of dots is a dot, where the file has no transparency."""
 BAND = 1 << 20
@@ -39,7 +41,7 @@ class ColorizeOptions:
     """How to colour."""
 
     hint: tuple[str, ...] = ()
-    """Colours at points, as X,Y,#rrggbb: pixels from the left and from the top, a color; only its hue and strength
+    """Colours at points, as X,Y,#rrggbb: pixels from the left and from the top, a colour; only its hue and strength
     count."""
     saturation: float = 1.0
     """Factor on all colours: 0 is grey."""
@@ -233,12 +235,12 @@ def colored(
         ab = colorist.predict(small)
     else:
         light = cells(small)
-        told = coarse_dots(dots, (light.shape[2], light.shape[3]))
+        told = widened(coarse_dots(dots, (light.shape[2], light.shape[3])), light)
         ab = colorist.predict(small, told)
         ab = ab + spread(told[:, :2] - ab, told[:, 2:], light, pull=PULL)
     rows = max(1, BAND // width)
     guide = torch.cat([rgb_to_lab(rgb[:, :, y : y + rows])[:, :1] for y in range(0, height, rows)], 2) / 100
-    ab = saturation * guided_filter(guide, ab, min(2, *ab.shape[2:]), EPS)
+    ab = saturation * guided_filter(guide, ab, 1, EPS)
     parts = [at_lightness(100 * guide[:, :, y : y + rows], ab[:, :, y : y + rows]) for y in range(0, height, rows)]
     return torch.cat(parts, 2)
 
@@ -253,6 +255,23 @@ def coarse_dots(dots: "Tensor", size: tuple[int, int]) -> "Tensor":
     sums = dots.new_zeros(3, size[0] * size[1]).index_add_(1, cell, dots[0, :, y, x])
     counts = sums[2:].clamp_min(1)
     return torch.cat([sums[:2] / counts, (sums[2:] > 0).to(sums)]).view(1, 3, *size)
+
+
+def widened(dots: "Tensor", lightness: "Tensor") -> "Tensor":
+    """Dots 1 x 3 x h x w of one cell reach into the eight around that are as light and have none themselves."""
+    import torch
+    import torch.nn.functional as F
+
+    bare = F.pad(torch.cat([dots[:, :2] * dots[:, 2:], dots[:, 2:], lightness * dots[:, 2:]], 1), (1, 1, 1, 1))
+    height, width = dots.shape[2:]
+    sums = torch.zeros_like(dots)
+    for y in range(3):
+        for x in range(3):
+            near = bare[:, :, y : y + height, x : x + width]
+            alike = near[:, 2:3] * ((near[:, 3:] - lightness).abs() < ALIKE)
+            sums += alike * torch.cat([near[:, :2], torch.ones_like(alike)], 1)
+    wide = sums / sums[:, 2:].clamp_min(1e-6)
+    return torch.where(dots[:, 2:] > 0, dots, wide)
 
 
 def at_lightness(lightness: "Tensor", ab: "Tensor") -> "Tensor":
