@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfumato.features.conv import _nnpack_pays, convolve, frozen_conv, transposed
+from sfumato.features.conv import frozen_conv
+from sfumato.layers.winograd import convolve, transposed, winograd_pays
 
 from .plain import off
 
@@ -62,7 +63,7 @@ def test_values_and_gradients_equal_autograd(
 def test_nnpack_is_the_direct_convolution(shape: tuple[int, ...], padding: int) -> None:
     x, weight, bias = made(shape, 65, torch.float32)
     x = x.detach()
-    assert _nnpack_pays(x, weight)
+    assert winograd_pays(x, weight)
     assert off(convolve(x, weight, bias, padding), F.conv2d(x, weight, bias, padding=padding)) < 1e-4
     for memory in (torch.channels_last, torch.contiguous_format):  # weights come back from a GPU as channels_last
         odd = convolve(x.to(memory_format=memory), weight.to(memory_format=torch.channels_last), None, padding)

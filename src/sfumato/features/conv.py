@@ -1,8 +1,8 @@
 """3 x 3 convolution + ReLU for frozen networks: less memory and, on CPUs, less arithmetic than autograd's own.
 
 The weights never learn, so the backward pass needs neither the input nor the output, only which outputs were
-positive: a bool a position instead of a float. On CPUs float32 goes through NNPACK's Winograd transform (part of
-PyTorch) where the layer is large: up to twice as fast as the direct convolution on AVX2 and within 2e-5 of it.
+positive: a bool a position instead of a float. On CPUs large layers go through Winograd's transform
+(`sfumato.layers.winograd`).
 """
 
 from typing import Any
@@ -12,26 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
-def _nnpack_pays(x: Tensor, weight: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and min(weight.shape[:2]) >= 16  # on thin layers the pictures' transform costs more than it saves,
-        and max(weight.shape[:2]) >= 64
-        and x.shape[2] * x.shape[3] >= 32 * 32  # on small ones the weights'
-        and torch._nnpack_available()  # this also initialises it, without which it fails
-    )
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    """The 3 x 3 convolution of N x C x H x W by the faster of the two algorithms."""
-    if not _nnpack_pays(x, weight):
-        return F.conv2d(x, weight, bias, padding=padding)
-    # One by one: NNPACK's own loop over a batch is up to twice as slow.
-    made = [torch._nnpack_spatial_convolution(one[None], weight, bias, padding, 1) for one in x.contiguous()]
-    return made[0] if len(made) == 1 else torch.cat(made)
-
+from sfumato.layers.winograd import convolve
 
 Up = tuple[Tensor, Tensor]
 """The second part of a convolution in two, C x r x 1 x 1, and its adjoint."""
@@ -75,8 +56,3 @@ def frozen_conv(
     """
     y: Tensor = _FrozenConv.apply(x, weight, bias, adjoint, padding, relu, up)  # type: ignore[no-untyped-call]
     return y
-
-
-def transposed(weight: Tensor) -> Tensor:
-    """Weights of the adjoint convolution: channels swapped, both axes flipped."""
-    return weight.transpose(0, 1).flip(2, 3).contiguous()

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sfumato.errors import unknown
-from sfumato.features.conv import frozen_conv, transposed
+from sfumato.features.conv import frozen_conv
+from sfumato.layers.winograd import transposed
 
 BLOCKS = (2, 2, 4, 4, 4)
 """Convolutions a block; a 2 x 2 pooling stands between blocks."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sfumato.errors import InputError
-from sfumato.layers.residual import small_start
+from sfumato.layers.residual import InstanceNorm, small_start
 
 WIDEST = 8
 """Channels are doubled up to this multiple of the first layer's."""
@@ -30,7 +30,7 @@ class PatchJudge(nn.Module):
         widths = [channels * min(WIDEST, 1 << k) for k in range(layers + 1)]
         parts: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for k, (inputs, outputs) in enumerate(pairwise(widths), 1):
-            parts += [nn.Conv2d(inputs, outputs, 4, 2 if k < layers else 1, 1), nn.InstanceNorm2d(outputs)]
+            parts += [nn.Conv2d(inputs, outputs, 4, 2 if k < layers else 1, 1), InstanceNorm(outputs)]
             parts.append(nn.LeakyReLU(0.2, inplace=True))
         self.body = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1))
         small_start(self)

@@ -13,15 +13,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfumato.layers.modulated import double
+from sfumato.layers.winograd import convolution3
 
 Upsampling = Literal["transposed", "bilinear", "nearest"]
 CELL = 4
 """Pixels a side of what becomes one position; sides must be multiples of it."""
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """N x C x h x w, every channel of every picture at mean 0 and deviation 1: PyTorch's, but faster on CPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            return F.group_norm(x.contiguous(), self.num_features, eps=self.eps)  # groups of one channel
+        y: Tensor = super().forward(x)
+        return y
+
+
+class Reflected(nn.Conv2d):
+    """3 x 3, borders reflected, sides kept; on CPUs by Winograd's transform where that pays."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolution3(F.pad(x, (1, 1, 1, 1), "reflect"), self.weight, self.bias)
+
+
 def convolution(inputs: int, outputs: int, kernel: int = 3, *, separable: bool = False) -> nn.Module:
     """Odd `kernel`, borders reflected, sides kept; `separable`: every channel by itself, then all channels a pixel."""
     reach = kernel // 2
+    if not separable and kernel == 3:
+        return Reflected(inputs, outputs)
     if not separable:
         return nn.Conv2d(inputs, outputs, kernel, padding=reach, padding_mode="reflect")
     own = nn.Conv2d(inputs, inputs, kernel, padding=reach, padding_mode="reflect", groups=inputs, bias=False)
@@ -30,7 +53,7 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, *, separable: bool =
 
 def normed(layer: nn.Module, channels: int) -> nn.Sequential:
     """The layer, instance norm, ReLU."""
-    return nn.Sequential(layer, nn.InstanceNorm2d(channels), nn.ReLU(inplace=True))
+    return nn.Sequential(layer, InstanceNorm(channels), nn.ReLU(inplace=True))
 
 
 class Residual(nn.Module):
@@ -39,7 +62,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int, *, separable: bool = False) -> None:
         super().__init__()
         first, second = (convolution(channels, channels, separable=separable) for _ in range(2))
-        self.body = nn.Sequential(*normed(first, channels), second, nn.InstanceNorm2d(channels))
+        self.body = nn.Sequential(*normed(first, channels), second, InstanceNorm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)
