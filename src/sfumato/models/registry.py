@@ -29,6 +29,7 @@ FAMILIES: dict[str, str] = {
     "cyclegan": "sfumato.models.cyclegan",
     "unit": "sfumato.models.unit",
     "cut": "sfumato.models.cut",
+    "denoiser": "sfumato.models.denoiser",
     "blemishes": "sfumato.models.blemishes",
     "colorizer": "sfumato.models.colorizer",
     "inpainter": "sfumato.models.inpainter",

@@ -44,7 +44,7 @@ def spots(height: int, width: int, rng: np.random.Generator, *, count: int = 6, 
             hair = wander(height, width, rng, length=rng.uniform(6, 30) * unit, turn=0.5)
             lines.append((hair, 0.8 * unit))
         else:
-            blobs.append(blob(height, width, rng, unit * float(np.exp(rng.uniform(0.0, 2.2)))))
+            blobs.append(blob(height, width, rng, unit * float(np.exp(rng.uniform(0.0, 1.8)))))
     return torch.maximum(drawn(height, width, lines), drawn(height, width, [], blobs))
 
 
@@ -156,9 +156,10 @@ def broken(points: Points, rng: np.random.Generator) -> list[Points]:
 
 def blob(height: int, width: int, rng: np.random.Generator, radius: float) -> Points:
     """The outline of a round thing with an uneven border, of about `radius`."""
-    angle = np.arange(16) / 16 * 2 * math.pi
+    angle = np.arange(24) / 24 * 2 * math.pi
     waves = sum(rng.normal(0, 0.15) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 5))
-    reach = radius * np.maximum(0.25, 1 + waves)
+    ragged = rng.normal(0, rng.uniform(0.0, 0.2), 24)
+    reach = radius * np.maximum(0.25, 1 + waves + ragged)
     squeeze = np.exp(rng.normal(0, 0.25))
     outline: Points = np.stack([reach * squeeze * np.cos(angle), reach / squeeze * np.sin(angle)], 1)
     return rng.random(2) * (width, height) + outline
