@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from running import command_line, machine, table
 from torch import Tensor, nn
 
-from sfumato.models.cyclegan import Config, Method, Translator
+from sfumato.models.cyclegan import Config, Method, Translator, generator
 from sfumato.models.translating import way
 from sfumato.models.translator import ready
 from sfumato.train.engine import make_fabric
@@ -142,9 +142,9 @@ def main() -> None:
     plain = Textbook(dict(run.networks), config)
     a, b = torch.rand(2, 1, 3, given.train_size, given.train_size, generator=torch.Generator().manual_seed(1))
     picture = torch.rand(1, 3, given.size, given.size, generator=torch.Generator().manual_seed(2))
-    network = ready(method.networks()["a_to_b"], "cpu")
+    network = generator(config)
     network.load_state_dict(run.networks["a_to_b"].state_dict())
-    translator = Translator({"a_to_b": way(network)}, given.train_size)
+    translator = Translator({"a_to_b": way(ready(network, "cpu"))}, lambda _: network.parts(), given.train_size)
     frozen = painter(config.channels, config.blocks).eval()
     frozen.load_state_dict(plain.paint["a_to_b"].state_dict())
 

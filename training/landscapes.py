@@ -35,11 +35,12 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", help="a segmenter; the bundled one when left out")
-    parser.add_argument("--nature", type=float, default=0.9)
-    parser.add_argument("--kind", type=float, default=0.12)
-    parser.add_argument("--things", type=float, default=0.03)
+    parser.add_argument("--size", type=int, default=128, help="short side at which the segmenter looks")
+    parser.add_argument("--nature", type=float, default=0.82)
+    parser.add_argument("--kind", type=float, default=0.1)
+    parser.add_argument("--things", type=float, default=0.05)
     given = parser.parse_args()
-    split, segmenter = json.loads(given.split.read_text()), Segmenter(given.model)
+    split, segmenter = json.loads(given.split.read_text()), Segmenter(given.model, size=given.size, radius=0)
     chosen: dict[str, dict[str, list[str]]] = {given.photos.name: {}, given.paintings.name: {}}
     for part, names in split[given.photos.name].items():
         found = list[str]()

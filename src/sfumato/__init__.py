@@ -16,6 +16,7 @@ from sfumato.restore.colorize import colorize
 from sfumato.restore.inpaint import inpaint
 from sfumato.segment import segment
 from sfumato.stylize import StylizeOptions, iter_stylize, stylize
+from sfumato.translate import translate
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Picture, read_picture, write_picture
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sfumato.picture.regions import Regions
     from sfumato.segment import Segmented
     from sfumato.stylize import Stylized
+    from sfumato.translate import Translated
 
 _HOMES = {
     "Picture": "sfumato.picture.io",
@@ -32,6 +34,7 @@ _HOMES = {
     "Regions": "sfumato.picture.regions",
     "Segmented": "sfumato.segment",
     "Stylized": "sfumato.stylize",
+    "Translated": "sfumato.translate",
 }
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "Segmented",
     "StylizeOptions",
     "Stylized",
+    "Translated",
     "__version__",
     "colorize",
     "compose",
@@ -51,6 +55,7 @@ __all__ = [
     "read_record",
     "segment",
     "stylize",
+    "translate",
     "write_picture",
 ]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 
-from sfumato import cli_convert, cli_data, cli_generate, cli_judge, cli_repair, cli_segment, cli_train
+from sfumato import cli_convert, cli_data, cli_generate, cli_judge, cli_repair, cli_segment, cli_train, cli_translate
 from sfumato._version import __version__
 from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
 from sfumato.errors import InputError, unknown
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VERBS = (
     "stylize",
     "segment",
+    "translate",
     "colorize",
     "inpaint",
     "compose",
@@ -299,6 +300,7 @@ def inspect(picture: Annotated[Path, Parameter(help="A picture made by sfumato."
 cli_convert.register(app)
 cli_data.register(app)
 cli_segment.register(app)
+cli_translate.register(app)
 cli_repair.register(app)
 cli_generate.register(app)
 cli_train.register(app)

@@ -93,6 +93,19 @@ class Doubling(nn.Module):
         return y
 
 
+class Parts(NamedTuple):
+    """A network of this kind, part after part, for whoever computes a picture piece by piece."""
+
+    stem: tuple[nn.Module, ...]
+    """`normed` layers that end at strides 1, 2 and 4."""
+    inner: tuple[nn.Module, ...]
+    """At stride 4: `Residual`, or a convolution that sees its neighbours."""
+    rise: tuple[nn.Module, ...]
+    """`normed` `Doubling`s that end at strides 2 and 1."""
+    leave: nn.Module
+    """7 x 7: three channels, or four with a mask."""
+
+
 class Painted(NamedTuple):
     """What a generator makes."""
 
@@ -156,12 +169,19 @@ class Generator(nn.Module):
         inner = pictures
         for _, x in self.layers(pictures):
             inner = x  # the last one stays
-        made = self.leave(self.up(inner))
-        painted = (torch.tanh(made[:, :3]) + 1) / 2
-        if made.shape[1] == 3:
-            return Painted(painted, None)
-        mask = torch.sigmoid(made[:, 3:])
-        return Painted(torch.lerp(pictures.to(painted.dtype), painted, mask), mask)
+        return painted(self.leave(self.up(inner)), pictures)
+
+    def parts(self) -> Parts:
+        return Parts((self.enter, *self.down), tuple(self.blocks), tuple(self.up), self.leave)
+
+
+def painted(made: Tensor, pictures: Tensor) -> Painted:
+    """What the last layer made of pictures, N x 3 x H x W in [0, 1], as pictures."""
+    found = (torch.tanh(made[:, :3]) + 1) / 2
+    if made.shape[1] == 3:
+        return Painted(found, None)
+    mask = torch.sigmoid(made[:, 3:])
+    return Painted(torch.lerp(pictures.to(found.dtype), found, mask), mask)
 
 
 def small_start(network: nn.Module) -> None:

@@ -240,4 +240,4 @@ class Translator(WholeTranslator):
         config = config_from(Config, model.config)
         network = generator(config)
         model.fill({"a_to_b": network})
-        return cls({"a_to_b": way(ready(network, device))}, config.resolution, device)
+        return cls({"a_to_b": way(ready(network, device))}, lambda _: network.parts(), config.resolution, device)

@@ -207,8 +207,9 @@ class Translator(WholeTranslator):
         """As `sfumato.models.translator.Translator.load`."""
         model = load_model(source, "cyclegan")
         config = config_from(Config, model.config)
-        networks: dict[Direction, nn.Module] = {d: generator(config) for d in DIRECTIONS if d in model.tensors}
+        networks: dict[Direction, Generator] = {d: generator(config) for d in DIRECTIONS if d in model.tensors}
         if not networks:
             raise InputError(f"{model.name}: holds neither of the generators a_to_b and b_to_a")
         model.fill(networks)  # type: ignore[arg-type]
-        return cls({d: way(ready(n, device)) for d, n in networks.items()}, config.resolution, device)
+        ways = {d: way(ready(n, device)) for d, n in networks.items()}
+        return cls(ways, lambda direction: networks[direction].parts(), config.resolution, device)

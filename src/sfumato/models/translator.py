@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
-from sfumato.layers.residual import CELL
+from sfumato.layers.residual import CELL, Parts
 from sfumato.models.registry import FAMILIES, family, offers
 from sfumato.weights.files import load_model
 
@@ -39,32 +39,51 @@ class Translator(Protocol):
         """
         ...
 
+    def parts(self, direction: Direction = "a_to_b") -> Parts:
+        """The network of a direction, on its device, for pictures larger than memory. Raises as `translate`."""
+        ...
+
 
 class WholeTranslator:
     """The translator of networks that see whole pictures: the same for every family that has them."""
 
     def __init__(
-        self, ways: Mapping[Direction, Callable[[Tensor], Tensor]], side: int, device: torch.device | str = "cpu"
+        self,
+        ways: Mapping[Direction, Callable[[Tensor], Tensor]],
+        parts: Callable[[Direction], Parts],
+        side: int,
+        device: torch.device | str = "cpu",
     ) -> None:
-        """`ways` paint N x 3 x H x W with sides that are multiples of 4, on `device`."""
+        """`ways` paint N x 3 x H x W with sides that are multiples of 4, on `device`; `parts` are theirs."""
         self.ways, self.side, self.device = dict(ways), side, device
+        self._parts = parts
         self.directions: tuple[Direction, ...] = tuple(d for d in DIRECTIONS if d in ways)
 
     @torch.no_grad()
     def translate(self, pictures: Tensor, direction: Direction = "a_to_b") -> Tensor:
         """As `Translator.translate`; borders are repeated to whole cells and cut off again."""
+        self.check(direction)
+        height, width = pictures.shape[2:]
+        made = self.ways[direction](whole_cells(pictures.to(self.device)))
+        return made[:, :, :height, :width].float().clamp(0, 1).cpu()
+
+    def parts(self, direction: Direction = "a_to_b") -> Parts:
+        """As `Translator.parts`."""
+        self.check(direction)
+        return self._parts(direction)
+
+    def check(self, direction: Direction) -> None:
         if direction not in DIRECTIONS:
             raise unknown("direction", direction, DIRECTIONS)
         if direction not in self.ways:
             raise InputError(f"this model goes {' and '.join(self.directions)} only, not {direction}")
-        height, width = pictures.shape[2:]
-        made = self.ways[direction](whole_cells(pictures.to(self.device)))
-        return made[:, :, :height, :width].float().clamp(0, 1).cpu()
 
 
 def whole_cells(pictures: Tensor) -> Tensor:
     """Pictures with the right and lower border repeated until the sides are multiples of 4, at least 8."""
     height, width = (max(LEAST, -(-side // CELL) * CELL) for side in pictures.shape[2:])
+    if (height, width) == tuple(pictures.shape[2:]):
+        return pictures
     return F.pad(pictures, (0, width - pictures.shape[3], 0, height - pictures.shape[2]), "replicate")
 
 

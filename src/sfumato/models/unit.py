@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
 from sfumato.layers.patches import ScaledJudge, check_scaled_judge
-from sfumato.layers.residual import CELL, Doubling, Residual, convolution, normed, small_start
+from sfumato.layers.residual import CELL, Doubling, Parts, Residual, convolution, normed, small_start
 from sfumato.losses.contrast import unit_kl
 from sfumato.models.adversaries import too_few
 from sfumato.models.sampler import config_from
@@ -140,6 +140,16 @@ class Coder(nn.Module):
     def decode(self, latents: Tensor, domain: str) -> Tensor:
         made = self.leave[domain](self.begin["ab" if self.shared else domain](latents))
         return (torch.tanh(made) + 1) / 2
+
+    def parts(self, direction: str) -> Parts:
+        """The autoencoders of one direction, as `decode` after `encode` computes it."""
+        source, target = direction[0], direction[-1]
+        first, last = ("ab", "ab") if self.shared else (source, target)
+        enter, end, begin, leave = (
+            tuple(part[name].children())
+            for part, name in ((self.enter, source), (self.end, first), (self.begin, last), (self.leave, target))
+        )
+        return Parts(enter[:3], (*enter[3:], *end, *begin, *leave[:-3]), leave[-3:-1], leave[-1])
 
     def forward(
         self, pictures: Tensor, source: str, targets: Sequence[str], noise: Tensor | None = None
@@ -269,7 +279,7 @@ class Translator(WholeTranslator):
 
     def __init__(self, coder: Coder, side: int, device: torch.device | str = "cpu") -> None:
         ready(coder, device)
-        super().__init__({d: way(coder, d) for d in DIRECTIONS}, side, device)
+        super().__init__({d: way(coder, d) for d in DIRECTIONS}, coder.parts, side, device)
         self.coder = coder
 
     @classmethod
