@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
+from sfumato.models.pretrained import Pretrained, digest, is_pretrained
 from sfumato.models.registry import FAMILIES, family, offers
 from sfumato.models.sampler import config_from
 from sfumato.picture.label_maps import Color
@@ -75,8 +76,11 @@ def load_segmenter(
 def load_predictor(source: str | os.PathLike[str], device: torch.device | str = "cpu") -> tuple[Predictor, str]:
     """The segmenter in a bundled model, a file of weights or a run, and the file's sha256.
 
-    Raises `InputError` also for a model that labels no pixels.
+    Also one of `transformers` (`sfumato.models.pretrained`). Raises `InputError` also for a model that labels no
+    pixels.
     """
+    if is_pretrained(source):
+        return Pretrained.load(source, device), digest(source)
     model = load_model(source)
     if model.family not in FAMILIES or not offers(model.family, "Predictor"):
         able = ", ".join(name for name in FAMILIES if offers(name, "Predictor"))

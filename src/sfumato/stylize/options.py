@@ -97,7 +97,8 @@ class StylizeOptions:
     the photograph, and what looks like them in the style), `clusters` (what looks alike in both); `auto` asks for as
     many names as the segmenter is sure of."""
     segmenter: str = "scene"
-    """Network that names the parts of a picture: a bundled one, a file of weights, or the folder of a training run."""
+    """Network that names the parts of a picture: a bundled one, a file of weights, the folder of a training run, or a
+    network of `transformers` (a folder, or `hub:` and a name)."""
     only: tuple[str, ...] = ()
     """Paint these and nothing else: classes such as `person`, or masks, white inside."""
     except_: tuple[str, ...] = ()
