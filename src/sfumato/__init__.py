@@ -12,7 +12,9 @@ from sfumato._version import __version__
 from sfumato.compose import compose
 from sfumato.errors import InputError
 from sfumato.generate import generate  # now, or the packages would hide the verbs of their names
+from sfumato.restore import restore
 from sfumato.restore.colorize import colorize
+from sfumato.restore.denoise import denoise
 from sfumato.restore.inpaint import inpaint
 from sfumato.segment import segment
 from sfumato.stylize import StylizeOptions, iter_stylize, stylize
@@ -48,11 +50,13 @@ __all__ = [
     "__version__",
     "colorize",
     "compose",
+    "denoise",
     "generate",
     "inpaint",
     "iter_stylize",
     "read_picture",
     "read_record",
+    "restore",
     "segment",
     "stylize",
     "translate",

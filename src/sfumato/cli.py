@@ -27,6 +27,8 @@ VERBS = (
     "stylize",
     "segment",
     "translate",
+    "restore",
+    "denoise",
     "colorize",
     "inpaint",
     "compose",

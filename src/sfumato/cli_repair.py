@@ -1,4 +1,4 @@
-"""The commands `colorize`, `inpaint` and `compose`, made from their options; torch is imported when they begin."""
+"""The commands of restoration, made from their options; torch is imported when they begin."""
 
 import json as jsonlib
 from collections.abc import Callable, Sequence
@@ -10,17 +10,94 @@ from cyclopts import App, Parameter
 from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
 from sfumato.compose import ComposeOptions
 from sfumato.errors import InputError
+from sfumato.restore import RestoreOptions
 from sfumato.restore.colorize import ColorizeOptions
+from sfumato.restore.denoise import DenoiseOptions
 from sfumato.restore.inpaint import InpaintOptions
 
 if TYPE_CHECKING:
     from sfumato.restore.work import Restored
 
+RestoreFlags: Any = flags(RestoreOptions)
+DenoiseFlags: Any = flags(DenoiseOptions)
 ColorizeFlags: Any = flags(ColorizeOptions)
 InpaintFlags: Any = flags(InpaintOptions, names={"except_": ["--except"]})
 ComposeFlags: Any = flags(ComposeOptions, names={"except_": ["--except"]})
 Photos = Annotated[list[str], Parameter(help="Photographs: pictures, folders or globs.")]
 Skip = Annotated[bool, Parameter(negative=(), help="Leave finished outputs alone.")]
+
+
+def restore(
+    inputs: Photos,
+    /,
+    *,
+    output: Output = None,
+    mask: Annotated[Path | None, Parameter(help="White where the photograph is scratched too; of its size.")] = None,
+    explain: Annotated[
+        Path | None, Parameter(help="A picture to write of what was filled, white on black, or a folder for several.")
+    ] = None,
+    skip_existing: Skip = False,
+    options: Annotated[RestoreFlags, Parameter(name="*", show_default=False)] = RestoreFlags(),  # noqa: B008
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Mend old photographs: scratches, noise, fading; with --color also black and white.
+
+    sfumato restore old.jpg -o new.png --color
+    """
+    from sfumato.restore import Restorer
+    from sfumato.restore.mend import write_marks
+
+    photos, many = expand(inputs)
+    if many and mask is not None:
+        raise InputError("a mask belongs to one photograph: give one")
+
+    def prepare() -> "Callable[[Path], Restored]":
+        worker = Restorer(**given(options))
+
+        def work(photo: Path) -> "Restored":
+            done = worker(photo, mask)
+            if explain is not None:
+                inside = many or explain.is_dir() or not explain.suffix
+                write_marks(done, explain / f"{photo.stem}-marks.png" if inside else explain)
+            return done
+
+        return work
+
+    return each(photos, many, output, "restored", skip_existing, quiet, json, prepare)
+
+
+def denoise(
+    inputs: Photos,
+    /,
+    *,
+    output: Output = None,
+    mask: Annotated[
+        Path | None, Parameter(help="White where the photograph may change, black where it must not.")
+    ] = None,
+    model: Annotated[
+        str | None, Parameter(help="A denoiser: a bundled name, a file of weights, a training run.")
+    ] = None,
+    skip_existing: Skip = False,
+    options: Annotated[DenoiseFlags, Parameter(name="*", show_default=False)] = DenoiseFlags(),  # noqa: B008
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Take noise, grain and the blocks of JPEG away.
+
+    sfumato denoise photo.jpg -o out.png
+    """
+    from sfumato.restore.denoise import Denoising
+
+    photos, many = expand(inputs)
+    if many and mask is not None:
+        raise InputError("a mask belongs to one photograph: give one")
+
+    def prepare() -> "Callable[[Path], Restored]":
+        worker = Denoising(model, **given(options))
+        return lambda photo: worker(photo, mask)
+
+    return each(photos, many, output, "denoised", skip_existing, quiet, json, prepare)
 
 
 def colorize(
@@ -171,5 +248,5 @@ def each(
 
 def register(app: App) -> None:
     """Add the verbs to the command line."""
-    for verb in (colorize, inpaint, compose):
+    for verb in (restore, denoise, colorize, inpaint, compose):
         app.command(verb)
