@@ -162,7 +162,7 @@ def main() -> None:
     if given.check:
         print(f"pictures: {(translator.translate(picture) - translated()).abs().max():.1e} at most")
         mine, theirs = step(), plain.step(2 * a - 1, 2 * b - 1)
-        print({name: (round(float(mine[name]), 5), round(value, 5)) for name, value in theirs.items()})
+        print({name: (round(mine[name].item(), 5), round(value, 5)) for name, value in theirs.items()})
         return
     rows = [
         interleaved(

@@ -41,10 +41,10 @@ def test_what_is_small_or_under_autocast_is_pytorchs() -> None:
 
 def test_reflected_layers_keep_the_sides() -> None:
     torch.manual_seed(0)
-    for channels, side in ((4, 9), (64, 33)):
-        layer = Reflected(channels, 2 * channels)
+    for channels, outputs, side, kernel in ((4, 8, 9, 3), (64, 128, 33, 3), (16, 3, 20, 7), (3, 16, 8, 7)):
+        layer, reach = Reflected(channels, outputs, kernel), kernel // 2
         x = torch.randn(2, channels, side, side + 3)
-        plain = F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), layer.weight, layer.bias)
+        plain = F.conv2d(F.pad(x, (reach,) * 4, "reflect"), layer.weight, layer.bias)
         assert off(layer(x), plain) < 1e-4
 
 
