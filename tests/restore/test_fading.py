@@ -29,9 +29,15 @@ def test_linear_fading_is_undone_but_for_a_part_of_the_cast() -> None:
     inner = unfaded(picture)  # the frame that is left out has the ramp's ends
     assert float((unfaded(0.2 + 0.6 * picture) - inner).abs().max()) < 0.02
     assert torch.allclose(found_low, low, atol=0.05)
-    assert torch.allclose(found_high, 0.9 - APART * (0.9 - high), atol=0.05)
+    assert torch.allclose(found_high, 0.9 - APART[1] * (0.9 - high), atol=0.05)
     half = unfaded(pale, 0.5)
     assert float(pale.std()) < float(half.std()) < float(unfaded(pale).std())
+
+
+def test_a_scene_with_black_and_white_keeps_its_colour() -> None:
+    warm = scene(3) * torch.tensor([1.0, 0.85, 0.6]).view(1, 3, 1, 1)
+    warm[:, :, 30:34, 30:50] = 1.0
+    assert float((unfaded(warm) - warm).abs().max()) < 0.08
 
 
 def test_marks_do_not_count() -> None:
