@@ -7,24 +7,35 @@ The textbook is the official program's arithmetic written plainly: float32, NCHW
 called once for every picture that it sees (fakes, back again, identity, both discriminators on real and pooled fakes).
 Both sides have equal weights at the start and get equal pictures; `--check` shows how far the two pictures and the
 losses of the first step are apart. Rounds alternate; medians of processor seconds are shown.
+
+    python bench/translation.py --large 2048 --max-memory 1GiB --channels 32 --blocks 6
+
+translates a square of that side in tiles by the command, as a process of its own: seconds, peak memory, and how far
+columns and rows beside the tiles' borders are from the same picture in other tiles, against all others.
 """
 
 import argparse
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from running import command_line, machine, table
+from running import command_line, machine, measured, mib, table
 from torch import Tensor, nn
 
 from sfumato.models.cyclegan import Config, Method, Translator, generator
 from sfumato.models.translating import way
 from sfumato.models.translator import ready
+from sfumato.picture.io import read_picture, write_picture
+from sfumato.picture.record import read_record
 from sfumato.train.engine import make_fabric
 from sfumato.train.options import TrainOptions
 from sfumato.train.run import Run
+from sfumato.weights.files import save_model
 
 
 def normed(layer: nn.Module, channels: int) -> list[nn.Module]:
@@ -123,6 +134,41 @@ def interleaved(title: str, rounds: int, ours: Callable[[], object], textbook: C
     return [title, mine, theirs, theirs / mine, f"{ratios[0]:.2f} to {ratios[-1]:.2f}"]
 
 
+def large(side: int, limit: str, config: Config) -> None:
+    """One large picture by the command, twice: in tiles that fit into `limit`, and in others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.manual_seed(0)
+        save_model(folder / "model.safetensors", "cyclegan", vars(config), {"a_to_b": generator(config)}, {})
+        coarse = torch.rand(1, 3, side // 32, side // 32, generator=torch.Generator().manual_seed(1))
+        smooth = F.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
+        write_picture(folder / "photo.png", smooth)
+        del coarse, smooth
+        rows, tiles, pictures = list[list[object]](), list[int](), list[Tensor]()
+        for extra in ([], ["--tile", "192"]):
+            target = folder / f"{len(rows)}.png"
+            command = [sys.executable, "-m", "sfumato.cli", "translate", str(folder / "photo.png"), "-q"]
+            command += ["--model", str(folder / "model.safetensors"), "-o", str(target), "--max-memory", limit, *extra]
+            run = measured(command)
+            if run.code:
+                sys.exit(run.code)
+            tiles.append(read_record(target)["settings"]["tile"])
+            pictures.append(torch.from_numpy(read_picture(target).rgb) * 255)
+            rows.append([f"tiles of {tiles[-1]}", run.seconds, f"{mib(run.peak)}"])
+    print(command_line(), machine(), sep="\n\n", end="\n\n")
+    print(table([f"{side} x {side} px within {limit}", "s", "peak MiB"], rows))
+    apart = (pictures[0] - pictures[1]).abs()
+    beside = torch.zeros(side, dtype=torch.bool)
+    for k in range(tiles[0], side, tiles[0]):
+        beside[k - 1 : k + 1] = True
+    inside = apart[~beside][:, ~beside]
+    found = (
+        f"{where} {float(x.mean()):.1e}, at most {float(x.max()):.0f}"
+        for where, x in (("beside borders", apart[beside]), ("elsewhere", inside))
+    )
+    print("\nLevels of 255 apart:", "; ".join(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, default=64)
@@ -132,7 +178,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="only how far the two are apart")
+    parser.add_argument("--large", type=int, help="side of a picture that is translated in tiles, and nothing else")
+    parser.add_argument("--max-memory", default="1GiB")
+    parser.add_argument("--separable", action="store_true", help="with --large: the light network of the CPU's preset")
     given = parser.parse_args()
+    if given.large:
+        large(
+            given.large,
+            given.max_memory,
+            Config(channels=given.channels, blocks=given.blocks, separable=given.separable),
+        )
+        return
     torch.set_num_threads(given.threads)
     config = Config(resolution=given.train_size, channels=given.channels, blocks=given.blocks, features="")
     options = TrainOptions(batch=1, resolution=given.train_size, device="cpu", threads=0)
