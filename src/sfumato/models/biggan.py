@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar, Self, cast
 
@@ -21,6 +22,7 @@ from sfumato.errors import InputError
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.losses.orthogonal import orthogonal_penalty
 from sfumato.models.adversaries import Judge, drawn, shown, told_apart, too_few
+from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, load_generator, slerp, uniform
 from sfumato.train.data import Pictures
 from sfumato.train.labels import Numbers, classes_of, indices
@@ -189,11 +191,15 @@ class Generator(nn.Module):
         return self.paint(noise, self.shared(label) if hasattr(self, "shared") else noise[:, :0])
 
     def paint(self, noise: Tensor, shared: Tensor) -> Tensor:
-        """With the class's code N x embedding (N x 0 without classes), which may lie between two classes'."""
+        """With the class's code N x embedding (N x 0 without classes), which may lie between two classes'.
+
+        Or N x blocks x embedding: a code for every block.
+        """
         first, *chunks = torch.split(noise, self.chunk, 1)
+        own = shared.unbind(1) if shared.dim() == 3 else [shared] * len(chunks)
         x = self.first(first).view(len(noise), -1, 4, 4)
         for i, (block, chunk) in enumerate(zip(self.blocks, chunks, strict=True), 1):
-            x = block(x, torch.cat([shared, chunk], 1))
+            x = block(x, torch.cat([own[i - 1], chunk], 1))
             if i == self.attended:
                 x = self.attention(x)
         made: Tensor = (self.last(x) + 1) / 2
@@ -399,3 +405,35 @@ class Sampler:
         x = latents.to(self.device)
         made: Tensor = self.generator.paint(x[:, :size], x[:, size:])
         return made.cpu()
+
+    def space(self) -> Space:
+        """A layer's code is its chunk of the noise and the class's code, so that each may have a class of its own."""
+        c, layers = self.config, self.config.doublings() + 1
+        embedding = c.embedding if c.classes else 0
+
+        def painted(network: nn.Module, codes: Tensor) -> Tensor:
+            noise, shared = codes[..., : c.chunk].flatten(1), codes[:, 1:, c.chunk :]
+            return cast(Generator, network).paint(noise, shared)
+
+        def drawn_codes(seeds: Sequence[int], label: int | None) -> Tensor:
+            latents = self.draw(seeds, label=label)
+            noise, shared = latents[:, : c.latent()].view(-1, layers, c.chunk), latents[:, None, c.latent() :]
+            return torch.cat([noise, shared.expand(-1, layers, -1)], 2)
+
+        def matrix(network: nn.Module, name: str) -> Tensor:
+            """Its columns in the order of the code: a block's input is the class's code, then the chunk."""
+            weight = cast(Tensor, network.get_submodule(name).weight)
+            if name == "first":
+                return F.pad(weight, (0, embedding))
+            return torch.cat([weight[:, embedding:], weight[:, :embedding]], 1)
+
+        names = [("first", 0)]
+        for i in range(layers - 1):
+            names += [(f"blocks.{i}.{norm}.{part}", i + 1) for norm in ("norm1", "norm2") for part in ("gain", "bias")]
+        readers = tuple(
+            Reader(name, layer, partial(matrix, name=name), styles=name.endswith("gain")) for name, layer in names
+        )
+        return Space(
+            "biggan", layers, c.chunk + embedding, self.size, self.generator, torch.device(self.device), painted,
+            drawn_codes, readers, self.classes, tied=False,
+        )  # fmt: skip

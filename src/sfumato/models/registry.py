@@ -24,6 +24,7 @@ FAMILIES: dict[str, str] = {
     "pggan": "sfumato.models.pggan",
     "stylegan2": "sfumato.models.stylegan2",
     "biggan": "sfumato.models.biggan",
+    "encoder": "sfumato.models.encoder",
     "unet": "sfumato.models.unet",
     "deeplab": "sfumato.models.deeplab",
     "cyclegan": "sfumato.models.cyclegan",

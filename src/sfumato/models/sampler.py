@@ -4,12 +4,14 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
+from sfumato.models.latent import Reader, Space, first_matrix
 from sfumato.train.run import stable_seed
 from sfumato.weights.files import load_model
 
@@ -102,6 +104,21 @@ class NoiseSampler:
     def paint(self, latents: Tensor) -> Tensor:
         """N x 3 x R x R in [0, 1] on the CPU."""
         return coloured(self.generator(latents.to(self.device))).float().cpu()
+
+    def space(self) -> Space:
+        """One layer: the noise (and InfoGAN's codes beside it) as it is drawn."""
+        width = self.draw([0]).shape[1]
+        return Space(
+            family=type(self).__module__.rpartition(".")[2],
+            layers=1,
+            width=width,
+            size=self.size,
+            network=self.generator,
+            device=torch.device(self.device),
+            painted=lambda network, codes: coloured(network(codes[:, 0])),
+            drawn=lambda seeds, _label: self.draw(seeds)[:, None],
+            readers=(Reader("", 0, partial(first_matrix, width=width), styles=False),),
+        )
 
 
 def coloured(pictures: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from sfumato.errors import InputError, unknown
 from sfumato.losses.adversarial import bce_discriminator, bce_generator, r1_penalty
 from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
 from sfumato.models.adversaries import Judge, shown, told_apart
+from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
 from sfumato.train import ada, augment
@@ -329,3 +331,28 @@ class Sampler:
         """With the noise that the weights hold, so that no picture depends on the others."""
         made: Tensor = self.synthesis(latents.to(self.device), "fixed")
         return made.clamp(0, 1).cpu()
+
+    def space(self) -> Space:
+        """W, or W+ where every layer has a code of its own; styles are what its `affine`s make of them."""
+
+        def painted(network: nn.Module, codes: Tensor) -> Tensor:
+            made: Tensor = network(codes, "fixed")
+            return made
+
+        def matrix(network: nn.Module, name: str) -> Tensor:
+            affine = network.get_submodule(name)
+            return cast(Tensor, affine.weight) * cast(float, affine.scale)
+
+        names = [("b4.conv1", 0), ("b4.torgb", 1)]
+        for level in range(1, self.config.doublings() + 1):
+            block = f"b{4 << level}"
+            names += [(f"{block}.{part}", 2 * level - 1 + i) for i, part in enumerate(("conv0", "conv1", "torgb"))]
+        readers = tuple(
+            Reader(f"{name}.affine", layer, partial(matrix, name=f"{name}.affine"), styles="torgb" not in name)
+            for name, layer in names
+        )
+        return Space(
+            "stylegan2", self.config.codes(), self.config.code, self.size, self.synthesis, self.device, painted,
+            lambda seeds, label: self.draw(seeds, label=label), readers, self.classes,
+            noises=tuple(name for name, _ in self.synthesis.named_buffers() if name.endswith("noise_const")),
+        )  # fmt: skip

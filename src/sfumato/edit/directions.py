@@ -1,0 +1,186 @@
+"""Ways through a generator's codes that change one thing: found without labels, or from them.
+
+Without: SeFa (Shen & Zhou 2021, "Closed-Form Factorization of Latent Semantics in GANs", equations 4 to 6) and
+GANSpace (Härkönen et al. 2020, section 3.1: principal components of drawn codes). With: InterFaceGAN (Shen et al.
+2020, "Interpreting the Latent Space of GANs for Semantic Face Editing", sections 2 and 3.2, "conditional
+manipulation"), the normal of what separates codes by a label, made orthogonal to others'.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sfumato.errors import InputError
+from sfumato.models.latent import Space
+from sfumato.train.files import write_atomic
+
+RIDGE = 0.01
+"""Of the regressions, next to the codes' variance: with few codes their own noise must not be fitted."""
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A way: `codes + strength * vector`."""
+
+    name: str
+    vector: Tensor
+    """layers x width; a strength of 1 is one deviation of drawn codes along it, or the way from the others' mean to a
+    class's."""
+    kind: str
+    """`sefa`, `pca`, `label`, `class`."""
+
+
+def sefa(space: Space, count: int, deviation: Tensor, layers: Sequence[int] | None = None) -> list[Direction]:
+    """The directions that the layers' matrices amplify most: eigenvectors of A^T A, equation 6.
+
+    Args:
+        space: the generator; matrices of the same layer, and of all layers where codes are tied, are stacked.
+        count: how many, at most the codes' width.
+        deviation: the codes', for the length.
+        layers: which layers' matrices to read; all where left out. Only their codes are moved.
+    """
+    chosen = list(range(space.layers)) if layers is None else list(layers)
+    used = [r for r in space.readers if r.layer in chosen]
+    matrix = torch.cat([_normalised(r.matrix(space.network).detach().float().cpu()) for r in used])
+    _, vectors = torch.linalg.eigh((matrix.T @ matrix).double())  # ascending
+    found = []
+    for k in range(min(count, space.width)):
+        vector = torch.zeros(space.layers, space.width)
+        vector[chosen] = _signed(vectors[:, -1 - k]).float() * deviation
+        found.append(Direction(f"sefa{k + 1}", vector, "sefa"))
+    return found
+
+
+def principal(codes: Tensor, count: int) -> list[Direction]:
+    """The axes along which drawn codes N x layers x width vary most, each as long as their deviation along it."""
+    flat = codes.flatten(1).double()
+    tied = bool((codes == codes[:, :1]).all())
+    if tied:  # the same numbers in all layers
+        flat = codes[:, 0].double()
+    centred = flat - flat.mean(0)
+    _, values, axes = torch.linalg.svd(centred, full_matrices=False)
+    scale = values / max(1, len(codes) - 1) ** 0.5
+    found = []
+    for k in range(min(count, len(scale))):
+        vector = (_signed(axes[k]) * scale[k]).float()
+        shaped = vector.expand(codes.shape[1], -1) if tied else vector.view(codes.shape[1:])
+        found.append(Direction(f"pca{k + 1}", shaped.clone(), "pca"))
+    return found
+
+
+def from_scores(name: str, codes: Tensor, scores: Tensor) -> Direction:
+    """The way along which a score grows most: ridge regression of N scores on codes N x layers x width.
+
+    A linear score's gradient is the normal of InterFaceGAN's hyperplane; a regression on a classifier's logits finds
+    it from fewer codes than a support vector machine on their signs. Raises `InputError` for a score that is constant.
+    """
+    scores = scores.double()
+    if not float(scores.std()) > 1e-9:
+        raise InputError(f"{name!r} is the same in all pictures of the model, so nothing leads there")
+    tied = bool((codes == codes[:, :1]).all())
+    flat = (codes[:, 0] if tied else codes.flatten(1)).double()
+    centred = flat - flat.mean(0)
+    gram = centred.T @ centred / len(flat)
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    normal = torch.linalg.solve(gram + ridge, centred.T @ (scores - scores.mean()) / len(flat))
+    unit = normal / normal.norm().clamp_min(1e-12)
+    vector = (unit * (centred @ unit).std()).float()
+    return Direction(name, vector.expand(codes.shape[1], -1).clone() if tied else vector.view(codes.shape[1:]), "label")
+
+
+def from_classes(space: Space, seeds: Sequence[int]) -> list[Direction]:
+    """Of a generator that knows classes: from the mean code of all others to that of a class, by its name."""
+    means = torch.stack([space.draw(seeds, label).mean(0) for label in range(len(space.classes))])
+    others = (means.sum(0) - means) / max(1, len(means) - 1)
+    return [Direction(n, m - o, "class") for n, m, o in zip(space.classes, means, others, strict=True)]
+
+
+def orthogonal(direction: Direction, others: Sequence[Direction]) -> Direction:
+    """The part of a direction that leaves the others' scores alone: its projection off their span, section 2.3.
+
+    Raises `InputError` where nothing of it is left.
+    """
+    if not others:
+        return direction
+    basis, _ = torch.linalg.qr(torch.stack([o.vector.flatten() for o in others], 1).double())
+    flat = direction.vector.flatten().double()
+    left = flat - basis @ (basis.T @ flat)
+    if float(left.norm()) < 1e-4 * float(flat.norm()):
+        raise InputError(f"nothing is left of {direction.name!r} beside {', '.join(o.name for o in others)}")
+    return Direction(direction.name, left.view_as(direction.vector).float(), direction.kind)
+
+
+def apart(directions: Sequence[Direction]) -> list[Direction]:
+    """Each orthogonal to all the others."""
+    return [orthogonal(d, [o for o in directions if o is not d]) for d in directions]
+
+
+def learnt(
+    space: Space, scores: Callable[[Tensor], Mapping[str, Tensor]], codes: Tensor, *, separate: bool = True
+) -> list[Direction]:
+    """A direction a score that a network gives to the pictures of `codes`; `separate` makes them orthogonal.
+
+    `scores` takes pictures N x 3 x H x W and gives N numbers a name. A classifier's scores sum to nothing in
+    particular, but their regressions are nearly dependent (one class less the others): the last is not taken off.
+    """
+    parts = [scores(space.show(part)) for part in torch.split(codes, 32)]
+    table = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+    found = [from_scores(name, codes, values) for name, values in table.items()]
+    return apart(found) if separate and len(found) > 1 else found
+
+
+def write_directions(path: str | os.PathLike[str], directions: Sequence[Direction], model: str) -> None:
+    """A safetensors file, whole or not at all; `model` is the sha256 of the generator's file. Raises `InputError`."""
+    document = {"format": FORMAT, "model": model, "kinds": {d.name: d.kind for d in directions}}
+    data = save({d.name: d.vector.contiguous() for d in directions}, {"sfumato-directions": json.dumps(document)})
+    try:
+        write_atomic(Path(path), data)
+    except OSError as error:
+        raise InputError(f"cannot write {os.fspath(path)!r}: {error.strerror or error}") from error
+
+
+def read_directions(path: str | os.PathLike[str], space: Space, model: str) -> list[Direction]:
+    """What `write_directions` wrote. Raises `InputError` for another file, or directions of another generator."""
+    name = os.fspath(path)
+    try:
+        with safe_open(name, framework="pt") as file:
+            document = json.loads((file.metadata() or {}).get("sfumato-directions", "null"))
+            found = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{name}: cannot be read as directions ({error})") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InputError(f"{name}: not a file of directions (sfumato edit --learn writes them)")
+    shapes = {tuple(v.shape) for v in found.values()}
+    if document.get("model") != model or shapes != {(space.layers, space.width)}:
+        raise InputError(f"{name}: directions of another generator")
+    return [Direction(k, v, document["kinds"].get(k, "label")) for k, v in found.items()]
+
+
+def digest(directions: Sequence[Direction]) -> str:
+    """sha256 of names and vectors, for the record."""
+    whole = hashlib.sha256()
+    for d in directions:
+        whole.update(d.name.encode())
+        whole.update(d.vector.contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _normalised(matrix: Tensor) -> Tensor:
+    """Rows of length 1, as the authors' code has them for StyleGAN2's styles."""
+    length: Tensor = torch.linalg.vector_norm(matrix, dim=1, keepdim=True)
+    return matrix / length.clamp_min(1e-12)
+
+
+def _signed(vector: Tensor) -> Tensor:
+    """With the largest number positive: an eigenvector has no sign of its own."""
+    turned: Tensor = vector * vector[vector.abs().argmax()].sign()
+    return turned
