@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato._version import __version__
 from sfumato.compose import compose
+from sfumato.edit import edit
 from sfumato.errors import InputError
 from sfumato.generate import generate  # now, or the packages would hide the verbs of their names
 from sfumato.restore import restore
@@ -51,6 +52,7 @@ __all__ = [
     "colorize",
     "compose",
     "denoise",
+    "edit",
     "generate",
     "inpaint",
     "iter_stylize",

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 
-from sfumato import cli_convert, cli_data, cli_generate, cli_judge, cli_repair, cli_segment, cli_train, cli_translate
+from sfumato import (
+    cli_convert,
+    cli_data,
+    cli_edit,
+    cli_generate,
+    cli_judge,
+    cli_repair,
+    cli_segment,
+    cli_train,
+    cli_translate,
+)
 from sfumato._version import __version__
 from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
 from sfumato.errors import InputError, unknown
@@ -33,6 +43,7 @@ VERBS = (
     "inpaint",
     "compose",
     "generate",
+    "edit",
     "train",
     "resume",
     "data",
@@ -304,6 +315,7 @@ cli_data.register(app)
 cli_segment.register(app)
 cli_translate.register(app)
 cli_repair.register(app)
+cli_edit.register(app)
 cli_generate.register(app)
 cli_train.register(app)
 cli_judge.register(app)

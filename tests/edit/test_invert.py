@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sfumato.edit.invert import Inverting, correlation, invert, spread
+from sfumato.edit.invert import correlation, invert, spread
+from sfumato.edit.options import Inverting
 from sfumato.errors import InputError
 
 from .made import psnr, space_of

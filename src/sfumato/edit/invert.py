@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfumato.errors import InputError, unknown
+from sfumato.edit.options import Inverting
+from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
 from sfumato.metrics.perceptual_path_length import perceptual_distance
 from sfumato.models.latent import Space
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 """Of VGG-19, full or distilled."""
-PLACES = ("w", "w+")
 STARTS = 64
 """Codes by chance among which, with the mean, the descent looks for its beginning."""
 RAMP = (0.05, 0.25)
@@ -33,44 +33,6 @@ REACH = 0.5
 """How far from the pivot towards a random code the tuned generator is held to the old one; PTI, equation 4."""
 
 OnStep = Callable[[int, int, float], None]
-
-
-@dataclass(frozen=True)
-class Inverting:
-    """How hard to look. Where the brackets name a paper, the value is another: small generators bear longer steps."""
-
-    where: str = "w+"
-    """`w`: one code for all layers, easily edited; `w+`: a code a layer, closer to the picture."""
-    steps: int = 200
-    """Of descent on the codes; 0 takes the beginning."""
-    rate: float = 0.05
-    """Length of a step, in deviations of the codes."""
-    perceptual: float = 0.3
-    """Weight of the features' distance beside the pixels' mean square."""
-    prior: float = 0.0005
-    """Weight of the codes' mean square distance from their mean, in deviations."""
-    spread: float = 0.002
-    """Weight of what layers' codes differ by, likewise: what leaves W edits badly (Tov et al. 2021)."""
-    noise: bool = False
-    """Move the generator's noise too."""
-    noise_weight: float = 0.05
-    """Against a picture drawn in the noise [1e5]."""
-    tune: int = 0
-    """Steps of pivotal tuning after the codes are found [350]."""
-    tune_rate: float = 0.001
-    """[3e-4]"""
-    locality: float = 0.1
-    """Weight of the distance to the old generator's pictures near the pivot; PTI, equation 5."""
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raises `InputError` for the first value that cannot be."""
-        if self.where not in PLACES:
-            raise unknown("latent space", self.where, PLACES)
-        for name in ("steps", "tune"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100_000:
-                raise InputError(f"{name} must be a whole number between 0 and 100000, not {value!r}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,244 @@
+"""A generator ready to change many pictures: read, inverted, changed in the codes, put back."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sfumato.device import choose_device
+from sfumato.edit.directions import Direction, from_classes, principal, read_directions, sefa
+from sfumato.edit.invert import Inversion, Spread, invert, spread
+from sfumato.edit.local import channel_offsets, layer_range, mixed, style_deviations, style_readers
+from sfumato.edit.options import EditOptions, Inverting, box_of, changes
+from sfumato.edit.region import Box, box_in, cut, put_back
+from sfumato.errors import InputError, unknown
+from sfumato.features import FeatureNetwork
+from sfumato.features.sources import load_features
+from sfumato.models.encoder import Trained, open_space
+from sfumato.models.latent import styled
+from sfumato.picture.io import Picture, Source, read_picture
+from sfumato.restore.work import Restored, restored, tensor_of
+from sfumato.stylize.segmenter import Segmenter
+from sfumato.stylize.where import selected
+
+if TYPE_CHECKING:
+    from sfumato.models.latent import Space
+
+SEEDS = 1000
+"""Drawn codes from which deviations, principal axes and classes' means are taken."""
+NUMBERED = 10
+"""Directions of each numbered kind that are listed; more are there."""
+FAR = 0.5
+"""Share of the mean picture's error above which a reconstruction is no likeness."""
+GREY = 2 / 255
+
+OnStep = Callable[[int, int, float], None]
+
+
+class Editor:
+    """One generator, its directions, and what inverts pictures for it."""
+
+    def __init__(self, model: str | os.PathLike[str], **given: Any) -> None:
+        """`given`: fields of `EditOptions` and `Inverting`. Raises `InputError`."""
+        own, inner = ({f.name for f in fields(kind)} for kind in (EditOptions, Inverting))
+        for name in given:
+            if name not in own | inner:
+                raise unknown("option", name, sorted(own | inner))
+        self.options = EditOptions(**{k: v for k, v in given.items() if k in own})
+        self.inverting = Inverting(**{k: v for k, v in given.items() if k in inner})
+        self.options.check()
+        self.inverting.check()
+        self.name, self.device = os.fspath(model), choose_device(self.options.device)
+        self.space: Space
+        self.space, self.sha256 = open_space(model, self.device)
+        self.weights = {self.name: self.sha256}
+        self.encoder: Trained | None = None
+        if self.options.encoder:
+            self.encoder = Trained.load(self.options.encoder, self.device)
+            self.weights[self.options.encoder] = self.encoder.sha256
+            if self.encoder.config.generator_sha256 != self.sha256:
+                raise InputError(f"{self.options.encoder}: an encoder of another generator than {self.name}")
+        self.segmenter = Segmenter(self.options.segmenter, self.device)
+
+    @cached_property
+    def features(self) -> FeatureNetwork | None:
+        """What judges likeness."""
+        o = self.options
+        if not o.features or not self.inverting.perceptual:
+            return None
+        network = load_features(o.features).to(self.device)
+        self.weights[o.features] = network.sha256
+        return network
+
+    @cached_property
+    def spread(self) -> Spread:
+        return spread(self.space)
+
+    @cached_property
+    def drawn(self) -> Tensor:
+        """Codes of `SEEDS` seeds."""
+        return self.space.draw(range(SEEDS))
+
+    @cached_property
+    def named(self) -> dict[str, Direction]:
+        """Directions with names of their own: of files, and classes of the model."""
+        found = from_classes(self.space, range(SEEDS // 4)) if len(self.space.classes) > 1 else []
+        for path in self.options.directions:
+            found += read_directions(path, self.space, self.sha256)
+        return {d.name: d for d in found}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `set` knows."""
+        most = min(NUMBERED, self.space.width)
+        return (*self.named, *(f"{kind}{k}" for kind in ("sefa", "pca") for k in range(1, most + 1)))
+
+    def direction(self, name: str) -> Direction:
+        """By its name. Raises `InputError` that lists those that the model has."""
+        if name in self.named:
+            return self.named[name]
+        for kind in ("sefa", "pca"):
+            number = name.removeprefix(kind)
+            if name.startswith(kind) and number.isdigit() and 1 <= int(number) <= self.space.width:
+                return self._numbered(kind, int(number))
+        raise InputError(f"{self.name} has no direction {name!r}; it has {', '.join(self.names)}")
+
+    def encode(self, source: Source) -> Tensor:
+        """Codes 1 x layers x width of a picture, its box cut out. Raises `InputError`."""
+        return self.inverted(read_picture(source))[0].codes.clone()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Pictures N x 3 x H x W in [0, 1] at the generator's size."""
+        return self.space.show(codes)
+
+    def inverted(self, picture: Picture, on_step: OnStep = lambda *_: None) -> tuple[Inversion, Box]:
+        """A picture's codes and where in it they are of."""
+        box = box_in((picture.height, picture.width), box_of(self.options.box), self.space.size)
+        part = cut(tensor_of(picture), box, self.space.size)
+        start = None if self.encoder is None else self.encoder.encode(part)
+        return invert(self.space, part, self.features, self.inverting, start=start, on_step=on_step), box
+
+    def __call__(self, source: Source, on_step: OnStep = lambda *_: None) -> Restored:
+        """One picture changed. Raises `InputError`."""
+        picture, o = read_picture(source), self.options
+        if not o.set and o.add is None and not o.mix:
+            raise InputError(f"say what to change: --set NAME=STRENGTH, with {', '.join(self.names)}")
+        read = [picture]
+        mask = self.mask(picture, read)
+        self.check(changes(o.set))
+        found, box = self.inverted(picture, on_step)
+        codes = found.codes
+        if o.mix:
+            other = read_picture(o.mix)
+            read.append(other)
+            codes = mixed(codes, self.inverted(other)[0].codes, self.layers)
+        after = self.changed(found.space, codes, changes(o.set))
+        whole = put_back(tensor_of(picture), box, found.pictures, after, mask, whole=o.whole)
+        notes = self.notes(picture, box, found, mask)
+        psnr = round(float(found.psnr[0]), 2)
+        return restored(
+            "edit",
+            picture,
+            whole,
+            settings={**asdict(o), **asdict(self.inverting), "box": ",".join(map(str, box)), "model": self.name},
+            weights={**self.weights, **self.segmenter.weights},
+            inputs=read,
+            notes=notes,
+            reconstruction={"psnr": psnr, "seconds": round(found.seconds, 2)},
+        )
+
+    def strip(self, source: Source, name: str, strengths: Sequence[float]) -> Tensor:
+        """A picture with one direction at several strengths: N x 3 x H x W of the box, at the generator's size."""
+        self.check({name: 0.0})
+        found, _ = self.inverted(read_picture(source))
+        return torch.cat([self.changed(found.space, found.codes, {name: s}) for s in strengths])
+
+    def changed(self, space: "Space", codes: Tensor, wanted: Mapping[str, float]) -> Tensor:
+        """Pictures of codes N x layers x width after the options' and the `wanted` changes."""
+        channels = {k: v for k, v in wanted.items() if ":" in k}
+        moved = codes.clone()
+        for name, strength in wanted.items():
+            if name not in channels:
+                moved[:, self.layers] += strength * self.direction(name).vector[self.layers]
+        if self.options.add is not None:
+            moved[:, self.layers] += self.options.add
+        with self._channels(space, channels):
+            return space.show(moved)
+
+    @property
+    def layers(self) -> list[int]:
+        """Those that the options name. Raises `InputError`."""
+        return list(layer_range(self.options.layers or ":", self.space.layers))
+
+    def check(self, wanted: Mapping[str, float]) -> None:
+        """Raises `InputError` for what the model does not have, before any long work."""
+        assert self.layers
+        for name in wanted:
+            if ":" in name:
+                self._offsets({name: 0.0})
+            else:
+                self.direction(name)
+
+    def mask(self, picture: Picture, read: list[Picture]) -> Tensor | None:
+        """Where the picture may change; None for everywhere. Raises `InputError`."""
+        o, size = self.options, (picture.height, picture.width)
+        if not o.only and not o.except_:
+            return None
+        for entry in (*o.only, *o.except_):
+            if Path(entry).is_file():
+                other = read_picture(entry)
+                if (other.height, other.width) != size:
+                    raise InputError(
+                        f"the mask {entry!r} is {other.width} x {other.height}, the picture {size[1]} x {size[0]}"
+                    )
+        rgb = tensor_of(picture)
+        found, more = selected(o.only, o.except_, size, lambda: self.segmenter(rgb).regions, picture.name)
+        read += more
+        return found
+
+    def notes(self, picture: Picture, box: Box, found: Inversion, mask: Tensor | None) -> list[str]:
+        """What the user should hear."""
+        said, wanted = list[str](), cut(tensor_of(picture), box, self.space.size)
+        mean = self.space.show(self.spread.mean[None])
+        error, far = (float((x - wanted).square().mean()) for x in (found.pictures, mean))
+        if error > FAR * far:
+            share, db = 100 * error / max(far, 1e-9), float(found.psnr[0])
+            said.append(
+                f"warning: {picture.name} is hardly what this generator makes: its likeness has {db:.1f} dB, "
+                f"{share:.0f} % of the mean picture's error; expect little of the edit"
+            )
+        if float((wanted.amax(1) - wanted.amin(1)).max()) < GREY:
+            said.append(f"warning: {picture.name} is grey; the generator makes colours, and a change may bring some")
+        if min(box[2:]) < min(self.space.size) // 2:
+            height, width = self.space.size
+            said.append(f"warning: {box[2]} x {box[3]} pixels are few for a model of {width} x {height}")
+        if mask is not None and bool((mask >= 1).all()):
+            said.append("warning: the mask is white all over, so it keeps nothing")
+        return said
+
+    @contextlib.contextmanager
+    def _channels(self, space: "Space", wanted: Mapping[str, float]) -> Iterator[None]:
+        with styled(space, self._offsets(wanted)) if wanted else contextlib.nullcontext():
+            yield
+
+    def _offsets(self, wanted: Mapping[str, float]) -> dict[str, Tensor]:
+        """Channels may be named without the ending `.affine`."""
+        readers = style_readers(self.space)
+        full = {}
+        for name, value in wanted.items():
+            reader, _, number = name.rpartition(":")
+            full[f"{reader if reader in readers else f'{reader}.affine'}:{number}"] = value
+        return channel_offsets(self.space, full, style_deviations(self.space, self.drawn))
+
+    def _numbered(self, kind: str, number: int) -> Direction:
+        """The k-th of an unsupervised kind, in the layers chosen."""
+        if kind == "pca":
+            return principal(self.drawn, number)[-1]
+        chosen = self.layers if self.options.layers else None
+        return sefa(self.space, number, self.spread.deviation, chosen)[-1]

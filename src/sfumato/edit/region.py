@@ -1,0 +1,83 @@
+"""The part of a picture that a generator knows: cut out, and what changed in it put back."""
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import InputError
+from sfumato.picture.resize import resize, resize_signed
+
+SMALLEST = 8
+"""Pixels a side."""
+EDGE = 0.06
+"""Share of a box's short side over which a change fades at the box's inner borders."""
+
+Box = tuple[int, int, int, int]
+"""X, Y, width, height."""
+
+
+def box_in(size: tuple[int, int], wanted: Box | None, proportions: tuple[int, int]) -> Box:
+    """The box given, checked, or the largest one in the middle with a generator's height : width.
+
+    Raises `InputError` for a tiny picture, or a box that is not inside it.
+    """
+    height, width = size
+    if min(size) < SMALLEST:
+        raise InputError(f"a picture of {width} x {height} pixels is too small to be edited: {SMALLEST} are the least")
+    if wanted is not None:
+        x, y, w, h = wanted
+        if x + w > width or y + h > height:
+            raise InputError(f"the box {x},{y},{w},{h} does not lie inside the picture of {width} x {height}")
+        return wanted
+    down, across = proportions
+    h = min(height, width * down // across)
+    w = min(width, height * across // down)
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def cut(picture: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
+    """What lies in the box of a picture 1 x 3 x H x W, at `size`."""
+    x, y, w, h = box
+    return resize(picture[..., y : y + h, x : x + w], *size)
+
+
+def put_back(
+    picture: Tensor, box: Box, before: Tensor, after: Tensor, mask: Tensor | None = None, *, whole: bool = False
+) -> Tensor:
+    """The picture 1 x 3 x H x W with a change in its box; pixels where the mask is 0, or outside, equal to the bit.
+
+    Args:
+        picture: in [0, 1].
+        box: where.
+        before: 1 x 3 x h x w, what the generator makes of the picture.
+        after: what it makes of the changed codes.
+        mask: 1 x 1 x H x W in [0, 1].
+        whole: `after` itself, not its difference from `before`: the generator's likeness with its faults.
+    """
+    x, y, w, h = box
+    part = picture[..., y : y + h, x : x + w]
+    amount = _window(picture.shape[-2:], box)
+    if mask is not None:
+        amount = amount * mask[..., y : y + h, x : x + w]
+    if whole:
+        changed = torch.lerp(part, resize(after, h, w), amount)
+    else:
+        changed = (part + amount * resize_signed(after - before, h, w)).clamp(0, 1)
+    out = picture.clone()
+    out[..., y : y + h, x : x + w] = torch.where(amount > 0, changed, part)
+    return out
+
+
+def _window(size: "torch.Size | tuple[int, int]", box: Box) -> Tensor:
+    """1 x 1 x h x w: 1 in the box, falling to 0 at those of its borders that lie inside the picture."""
+    x, y, w, h = box
+    reach = max(1.0, EDGE * min(w, h))
+
+    def line(length: int, low: bool, high: bool) -> Tensor:
+        place = torch.arange(length) + 0.5
+        first = (place / reach).clamp(max=1) if low else torch.ones(length)
+        last = ((length - place) / reach).clamp(max=1) if high else torch.ones(length)
+        return first * last
+
+    down = line(h, y > 0, y + h < size[-2])
+    across = line(w, x > 0, x + w < size[-1])
+    return torch.outer(down, across)[None, None]
