@@ -19,7 +19,7 @@ def spread(values: Tensor, given: Tensor, lightness: Tensor, *, pull: float = 0.
     """The values 1 x K x H x W that minimise equation (1) of the text above, float32.
 
     sum over neighbours of w (x_i - x_j)^2 + 1000 sum over given of (x_i - v_i)^2 + pull sum over all of x_i^2, with
-    w = exp(-(difference of lightness)^2 / (2 sigma^2)) + 0.001.
+    w = exp(-(difference of lightness)^2 / (2 sigma^2)) + 0.00001.
 
     Args:
         values: 1 x K x H x W; only those at given positions matter.
@@ -42,7 +42,7 @@ def spread(values: Tensor, given: Tensor, lightness: Tensor, *, pull: float = 0.
         there = (slice(down, height), slice(left + right, width - max(0, right) + right))
         first.append(number[here].ravel())
         second.append(number[there].ravel())
-        weight.append((np.exp(-((light[here] - light[there]) ** 2) / (2 * SIGMA**2)) + 1e-3).ravel())
+        weight.append((np.exp(-((light[here] - light[there]) ** 2) / (2 * SIGMA**2)) + 1e-5).ravel())
     i, j, w = (np.concatenate(parts) for parts in (first, second, weight))
     shape = (height * width, height * width)
     links = coo_array((np.r_[w, w], (np.r_[i, j], np.r_[j, i])), shape=shape).tocsr()

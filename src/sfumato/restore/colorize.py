@@ -24,8 +24,8 @@ DEFAULT = "colorizer"
 """The bundled model."""
 LONGEST = 4
 """Long side of what the network looks at, over the short side asked for, at most."""
-PULL = 0.003
-"""How soon a dot's correction of the network's colours fades; see `picture/spread.py`."""
+PULL = 0.001
+"""How soon a dot's influence fades; see `picture/spread.py`."""
 EPS = 1e-3
 """Variance of the lightness, in [0, 1], from which an edge holds colours apart."""
 ALIKE = 0.06
@@ -225,7 +225,6 @@ def colored(
     from sfumato.picture.color import rgb_to_lab
     from sfumato.picture.guided import guided_filter
     from sfumato.picture.resize import resize
-    from sfumato.picture.spread import spread
 
     height, width = rgb.shape[2:]
     share = min(1.0, size / min(height, width), LONGEST * size / max(height, width))
@@ -237,12 +236,25 @@ def colored(
         light = cells(small)
         told = widened(coarse_dots(dots, (light.shape[2], light.shape[3])), light)
         ab = colorist.predict(small, told)
-        ab = ab + spread(told[:, :2] - ab, told[:, 2:], light, pull=PULL)
+        ab = led(ab, told, light)
     rows = max(1, BAND // width)
     guide = torch.cat([rgb_to_lab(rgb[:, :, y : y + rows])[:, :1] for y in range(0, height, rows)], 2) / 100
     ab = saturation * guided_filter(guide, ab, 1, EPS)
     parts = [at_lightness(100 * guide[:, :, y : y + rows], ab[:, :, y : y + rows]) for y in range(0, height, rows)]
     return torch.cat(parts, 2)
+
+
+def led(ab: "Tensor", dots: "Tensor", lightness: "Tensor") -> "Tensor":
+    """The network's colours 1 x 2 x h x w, led by dots: near them the dots carried along surfaces, as Levin et al. do
+    without a network; farther the network's, corrected by what it missed at the dots; far away the network's own."""
+    import torch
+
+    from sfumato.picture.spread import spread
+
+    missed = torch.cat([dots[:, :2] - ab, torch.ones_like(dots[:, 2:])], 1)
+    faded = spread(missed, dots[:, 2:], lightness, pull=PULL)
+    own, near = faded[:, :2], faded[:, 2:]
+    return ab + (1 - near) * own + near * (spread(dots[:, :2], dots[:, 2:], lightness) - ab)
 
 
 def coarse_dots(dots: "Tensor", size: tuple[int, int]) -> "Tensor":
