@@ -6,9 +6,9 @@
     python bench/restore.py marks ...
     python bench/restore.py fading ...
 
-noise: grain, film, compression, and kinds that no network of ours was trained on. Non-local means (OpenCV) and BM3D are
-told the noise that scikit-image's estimator finds, blind as ours is; "told" is BM3D with the true deviation. marks:
-where scratches are, and what filling them is worth; `--model` names weights other than the bundled ones.
+noise: grain, film, compression, and kinds (*) that no network of ours was trained on. Non-local means (OpenCV) and BM3D
+are told the noise that the median of Haar coefficients finds, blind as ours is. marks: where scratches are, and what
+filling them is worth. `--model` names weights other than the bundled ones.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from sfumato.train import damage, marks
 
-SIDE = 192
+SIDE = 128
 Method = Callable[[Tensor], Tensor]
 """1 x 3 x H x W in [0, 1], both."""
 LAYERS = ("1_2", "2_2", "3_4", "4_4")
@@ -92,9 +92,11 @@ def tensor(a: np.ndarray) -> Tensor:
 
 
 def sigma_of(x: Tensor) -> float:
-    from skimage.restoration import estimate_sigma
-
-    return max(1e-3, float(estimate_sigma(array(x), average_sigmas=True, channel_axis=-1)))
+    """The noise's deviation from the finest diagonal Haar coefficients (Donoho & Johnstone 1994), mean of channels."""
+    even = x[..., : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+    a, b, c, d = (even[..., y::2, z::2] for y in (0, 1) for z in (0, 1))
+    diagonal = ((a - b - c + d) / 2).abs().flatten(2)
+    return max(1e-3, float(diagonal.median(2).values.mean()) / 0.6745)
 
 
 def nlm(x: Tensor, factor: float = 0.9) -> Tensor:
@@ -105,10 +107,10 @@ def nlm(x: Tensor, factor: float = 0.9) -> Tensor:
     return tensor(cv2.fastNlMeansDenoisingColored(pixels, None, h, h, 5, 15).astype(np.float32) / 255)
 
 
-def bm3d(x: Tensor, sigma: float | None = None) -> Tensor:
+def bm3d(x: Tensor) -> Tensor:
     from bm3d import bm3d_rgb
 
-    return tensor(bm3d_rgb(array(x).astype(np.float64), sigma_of(x) if sigma is None else sigma))
+    return tensor(bm3d_rgb(array(x).astype(np.float64), sigma_of(x)))
 
 
 def noise(photos: dict[str, Tensor], args: argparse.Namespace) -> str:
@@ -127,7 +129,7 @@ def noise(photos: dict[str, Tensor], args: argparse.Namespace) -> str:
             for name, (out, seconds) in made.items():
                 figures = (psnr(out, clean), ssim(out, clean), seen(out, clean), seconds)
                 scores.setdefault((kind, name), []).append(figures)
-            if number == len(list(KINDS).copy()) % len(photos):
+            if number == len(shown) % len(photos):
                 shown.append(torch.cat([clean, *(out for out, _ in made.values())], 3))
         print(kind, {n: [round(mean(c), 3) for c in zip(*scores[kind, n], strict=True)] for n in methods}, flush=True)
     save(torch.cat(shown, 2), args.out / "noise.png")
@@ -272,7 +274,9 @@ def middles(args: argparse.Namespace) -> dict[str, Tensor]:
     names = sorted(json.loads(args.split.read_text())["photos"][args.part])
     found = {}
     for name in names[:: max(1, len(names) // args.count)][: args.count]:
-        image = ImageOps.fit(Image.open(args.data / name).convert("RGB"), (256, 256)).crop((32, 32, 224, 224))
+        image = ImageOps.fit(Image.open(args.data / name).convert("RGB"), (256, 256))
+        edge = (256 - args.side) // 2
+        image = image.crop((edge, edge, edge + args.side, edge + args.side))
         found[name] = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
     return found
 
@@ -284,6 +288,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--part", choices=("dev", "test"), default="dev")
     parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--model", help="a file of weights or a run, in place of the bundled one")
     parser.add_argument("--without-bm3d", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/restore"))
