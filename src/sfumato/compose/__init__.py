@@ -22,6 +22,8 @@ __all__ = ["ComposeOptions", "compose"]
 
 NEAR = 0.15
 """Width of the surroundings that an object takes its light from, as a share of the picture's short side."""
+AUTO = {"light": 0.5, "color": 0.25}
+"""Strengths that `auto` takes, by method."""
 METHODS = ("auto", "light", "color", "seamless", "none")
 
 
@@ -41,8 +43,8 @@ class ComposeOptions:
     match: Literal["auto", "light", "color", "seamless", "none"] = "auto"
     """How an object is made to fit: `light` by the ratio of the surroundings it comes from to those it comes to,
     `color` by the mean and contrast of its new surroundings, `seamless` by gradients (Poisson), for objects cut out
-    with some of their surroundings, `none` as it is. `auto`: light where it has surroundings, seamless where it is a
-    whole rectangle, else color at half strength."""
+    with some of their surroundings, `none` as it is. `auto`: light at half strength where it has surroundings, seamless
+    where it is a whole rectangle, else color at a quarter."""
     strength: float = 1.0
     """How far `light` and `color` go, from 0 to 1."""
     feather: float = 1.0
@@ -235,8 +237,8 @@ def _taken_out(source: "Picture", options: ComposeOptions, read: "list[Picture]"
 
 
 def _strength(options: ComposeOptions, method: str) -> float:
-    """What an object without surroundings looks like by itself is unknown: half way is safer."""
-    return 0.5 * options.strength if options.match == "auto" and method == "color" else options.strength
+    """What surroundings say of a light is little where they show other things: bench/compose.py."""
+    return AUTO.get(method, 1.0) * options.strength if options.match == "auto" else options.strength
 
 
 def _styled(done: "Restored", style: "Source") -> "Restored":
