@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from edit.made import MAKERS, space_of
+from torch import Tensor
 
 from sfumato.generate.sampling import load_sampler
 from sfumato.models.encoder import open_space
@@ -41,7 +42,7 @@ def test_a_reader_gives_its_matrix_times_the_code(tmp_path: Path, kind: str) -> 
     for reader in space.readers:
         step = torch.zeros_like(codes)
         step[:, reader.layer] = torch.randn(space.width, generator=torch.Generator().manual_seed(1))
-        seen = []
+        seen = list[Tensor]()
         hook = space.network.get_submodule(reader.name).register_forward_hook(lambda _m, _i, out, s=seen: s.append(out))
         with torch.no_grad():
             space.paint(codes)
@@ -59,7 +60,7 @@ def test_styles_are_moved_and_put_back(tmp_path: Path) -> None:
         inside = space.show(codes)
     assert not torch.equal(inside, before)
     assert torch.equal(space.show(codes), before)
-    space.network.get_submodule(name).bias.add_(2.0)  # the same by hand
+    space.network.get_submodule(name).get_parameter("bias").add_(2.0)  # the same by hand
     torch.testing.assert_close(space.show(codes), inside, atol=1e-6, rtol=0)
 
 
