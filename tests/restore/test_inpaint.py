@@ -58,7 +58,7 @@ def test_a_class_is_removed_with_what_is_near(monkeypatch: pytest.MonkeyPatch) -
             labels[20:40, 30:40] = 1
             return Seen(Regions.of_labels(labels, ("meadow", "person")), 1.0)
 
-    monkeypatch.setattr(import_module("sfumato.stylize.segmenter"), "Segmenter", Finds)
+    monkeypatch.setattr(import_module("sfumato.segment.lazy"), "Segmenter", Finds)
     done = inpaint(photo(200, 160), only=("person",), method="smooth")
     hole = done.maps["hole"] > 0
     assert done.record["settings"]["grow"] == 2  # 1.2 % of 160 px

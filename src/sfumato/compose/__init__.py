@@ -222,8 +222,8 @@ def _taken_out(source: "Picture", options: ComposeOptions, read: "list[Picture]"
     from sfumato.device import choose_device
     from sfumato.picture.masks import feather
     from sfumato.restore.work import tensor_of
-    from sfumato.stylize.segmenter import Segmenter
-    from sfumato.stylize.where import selected
+    from sfumato.segment.lazy import Segmenter
+    from sfumato.segment.where import selected
 
     if not options.only:
         raise InputError("say what stands before the new background: --only with a class or masks")

@@ -24,8 +24,8 @@ from sfumato.models.encoder import Trained, open_space
 from sfumato.models.latent import styled
 from sfumato.picture.io import Picture, Source, read_picture
 from sfumato.restore.work import Restored, restored, tensor_of
-from sfumato.stylize.segmenter import Segmenter
-from sfumato.stylize.where import selected
+from sfumato.segment.lazy import Segmenter
+from sfumato.segment.where import selected
 
 if TYPE_CHECKING:
     from sfumato.models.latent import Space

@@ -64,7 +64,7 @@ class Inpainter:
         self.options = InpaintOptions(**given)
         self.options.check()
         from sfumato.device import choose_device
-        from sfumato.stylize.segmenter import Segmenter
+        from sfumato.segment.lazy import Segmenter
         from sfumato.weights.registry import entries
 
         self.weights: dict[str, str] = {}
@@ -111,7 +111,7 @@ class Inpainter:
         import torch
 
         from sfumato.picture.io import read_picture
-        from sfumato.stylize.where import selected
+        from sfumato.segment.where import selected
 
         o = self.options
         if (mask is None) == (not o.only):

@@ -19,15 +19,15 @@ from sfumato.picture.masks import feather, read_mask
 from sfumato.picture.record import new_record, read_record
 from sfumato.picture.region_maps import read_regions
 from sfumato.picture.resize import fit_short_side, resize
+from sfumato.segment.lazy import Segmenter
+from sfumato.segment.where import selected
 from sfumato.style.recolor import match_color
 from sfumato.stylize.finish import LARGE, Finish, floats
 from sfumato.stylize.iterate import Iterate, Style, Work
 from sfumato.stylize.memory import allowed
 from sfumato.stylize.optimise import Optimisation, pyramid
 from sfumato.stylize.options import StylizeOptions, refuse_foreign
-from sfumato.stylize.segmenter import Segmenter
 from sfumato.stylize.semantic import Plan, plan
-from sfumato.stylize.where import selected
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -19,10 +19,10 @@ from sfumato.picture.io import Picture, Source, check_output, read_picture, writ
 from sfumato.picture.record import new_record
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.picture.tiles import Span, Tile
+from sfumato.segment.lazy import Segmenter
+from sfumato.segment.where import selected
 from sfumato.stylize.finish import Finish, floats
 from sfumato.stylize.memory import RESERVE, allowed
-from sfumato.stylize.segmenter import Segmenter
-from sfumato.stylize.where import selected
 from sfumato.translate.options import TranslateOptions
 from sfumato.translate.streamed import OUTWARDS, Streamed, crop_bytes, inner_bytes
 

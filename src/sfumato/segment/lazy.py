@@ -1,4 +1,4 @@
-"""The segmenter as `stylize` uses it: loaded when first asked, each picture looked at once."""
+"""The segmenter as other verbs use it: loaded when first asked, each picture looked at once."""
 
 import torch
 from torch import Tensor
