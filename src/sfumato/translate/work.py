@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sfumato.device import choose_device
 from sfumato.errors import InputError
+from sfumato.layers.residual import CELL
 from sfumato.models.translator import LEAST, Direction, Translator, load_translator, whole_cells
 from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
 from sfumato.picture.record import new_record
@@ -115,7 +116,8 @@ class Working:
         height, width = content.shape[2:]
         parts = self.translator.parts(self.direction)
         canvas = finish.canvas()
-        free = allowed(self.options.max_memory) - psutil.Process().memory_info().rss - RESERVE
+        filled = 0 if height % CELL == width % CELL == 0 else content.nbytes  # a copy with whole cells
+        free = allowed(self.options.max_memory) - psutil.Process().memory_info().rss - RESERVE - canvas.nbytes - filled
         cost, pixels = crop_bytes(parts), max(height, LEAST) * max(width, LEAST)
         if self.options.tile is None and pixels <= WHOLE and cost * pixels <= free:
             made = self.translator.translate(content, self.direction)
@@ -143,7 +145,7 @@ def tile_for(height: int, width: int, free: float, cost: int) -> int:
     """Side of the largest tile whose crop fits into `free` bytes. Raises `InputError` that says what would."""
     side = int(math.sqrt(max(free, 0) / cost)) - 2 * OUTWARDS
     if side >= SMALLEST_TILE:
-        return min(side // 4 * 4, LARGEST_TILE)
+        return min(side // CELL * CELL, LARGEST_TILE)
     more = (SMALLEST_TILE + 2 * OUTWARDS) ** 2 * cost - free
     raise InputError(
         f"{width} x {height} pixels need {more / (1 << 20):.0f} MiB more memory than is allowed: "
