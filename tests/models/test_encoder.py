@@ -80,7 +80,7 @@ def test_the_schedule(tmp_path: Path) -> None:
 
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--generator"):
-        Method(Config())
+        Method(Config()).fitted({})
     path = style_generator(tmp_path / "g.safetensors")
     with pytest.raises(InputError, match="its file has changed"):
         Method(Config(generator=str(path), generator_sha256="other")).fitted({})

@@ -148,15 +148,15 @@ class Method:
     averaged: ClassVar[tuple[str, ...]] = ("encoder",)
 
     def __init__(self, config: Config) -> None:
-        if not config.generator:
-            raise InputError("say which generator's codes to learn: --generator, a model's name, file or training run")
         self.config, self.resolution = config, max(config.size)
         self._space: Space | None = None
         self._features: FeatureNetwork | None = None
 
     def fitted(self, data: Mapping[str, Pictures]) -> "Method":  # noqa: ARG002
-        """With the generator's sizes. Raises `InputError` where the file is another one than at the run's begin."""
+        """With the generator's sizes. Raises `InputError` where none is given, or its file has changed."""
         c = self.config
+        if not c.generator:
+            raise InputError("say which generator's codes to learn: --generator, a model's name, file or training run")
         space, sha256 = open_space(c.generator)
         if c.generator_sha256 and c.generator_sha256 != sha256:
             raise InputError(f"{c.generator}: not the generator that this encoder is for, its file has changed")
