@@ -49,7 +49,7 @@ def tensor(pixels: "np.ndarray") -> Tensor:
 
 def drawn(attribute: str, wanted: str, count: int, style: str) -> list[tuple[Face, Face]]:
     """Faces that lack the variant, and their twins that have it."""
-    found, index = [], 0
+    found, index = list[tuple[Face, Face]](), 0
     while len(found) < count:
         one, index = face(style, SEED, index), index + 1
         if one.attributes[attribute] != wanted:
