@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from sfumato.picture.io import Picture, read_picture, write_picture
     from sfumato.picture.record import read_record
     from sfumato.picture.regions import Regions
+    from sfumato.picture.result import Result
     from sfumato.segment import Segmented
-    from sfumato.stylize import Stylized
-    from sfumato.translate import Translated
 
 _HOMES = {
     "Picture": "sfumato.picture.io",
@@ -35,19 +34,17 @@ _HOMES = {
     "write_picture": "sfumato.picture.io",
     "read_record": "sfumato.picture.record",
     "Regions": "sfumato.picture.regions",
+    "Result": "sfumato.picture.result",
     "Segmented": "sfumato.segment",
-    "Stylized": "sfumato.stylize",
-    "Translated": "sfumato.translate",
 }
 
 __all__ = [
     "InputError",
     "Picture",
     "Regions",
+    "Result",
     "Segmented",
     "StylizeOptions",
-    "Stylized",
-    "Translated",
     "__version__",
     "colorize",
     "compose",

@@ -16,7 +16,7 @@ from sfumato.restore.denoise import DenoiseOptions
 from sfumato.restore.inpaint import InpaintOptions
 
 if TYPE_CHECKING:
-    from sfumato.restore.work import Restored
+    from sfumato.picture.result import Result
 
 RestoreFlags: Any = flags(RestoreOptions)
 DenoiseFlags: Any = flags(DenoiseOptions)
@@ -52,10 +52,10 @@ def restore(
     if many and mask is not None:
         raise InputError("a mask belongs to one photograph: give one")
 
-    def prepare() -> "Callable[[Path], Restored]":
+    def prepare() -> "Callable[[Path], Result]":
         worker = Restorer(**given(options))
 
-        def work(photo: Path) -> "Restored":
+        def work(photo: Path) -> "Result":
             done = worker(photo, mask)
             if explain is not None:
                 inside = many or explain.is_dir() or not explain.suffix
@@ -93,7 +93,7 @@ def denoise(
     if many and mask is not None:
         raise InputError("a mask belongs to one photograph: give one")
 
-    def prepare() -> "Callable[[Path], Restored]":
+    def prepare() -> "Callable[[Path], Result]":
         worker = Denoising(model, **given(options))
         return lambda photo: worker(photo, mask)
 
@@ -200,7 +200,7 @@ def each(
     skip_existing: bool,
     quiet: bool,
     json: bool,
-    prepare: "Callable[[], Callable[[Path], Restored]]",
+    prepare: "Callable[[], Callable[[Path], Result]]",
 ) -> int:
     """One photograph after the other; of several those that fail are named at the end."""
     from sfumato.picture.io import check_output

@@ -11,8 +11,8 @@ from PIL import Image
 from sfumato.errors import InputError
 from sfumato.picture.color import rgb_to_lab
 from sfumato.picture.io import read_picture
+from sfumato.picture.result import tensor_of
 from sfumato.restore.colorize import at_lightness, coarse_dots, colored, colorize, dots_of, read_hint, widened
-from sfumato.restore.work import tensor_of
 
 from .made import Blue, colorizer_file, photo
 

@@ -13,7 +13,8 @@ from sfumato.errors import InputError
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
 from sfumato.picture.resize import resize
-from sfumato.stylize import Stylized, iter_stylize, stylize
+from sfumato.picture.result import Result
+from sfumato.stylize import iter_stylize, stylize
 from sfumato.stylize.photo import bounded, weights_at
 
 from .made import array
@@ -25,7 +26,7 @@ CONTENT, STYLE, OTHER = array(48, 64, 1), array(44, 36, 2) ** 2 * [1, 0.7, 0.4],
 pytestmark = pytest.mark.usefixtures("light")
 
 
-def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Stylized:
+def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Result:
     return stylize(content, styles, **{"method": "photo", "features": "vgg19", "device": "cpu", "steps": 6, **given})
 
 

@@ -39,7 +39,7 @@ def see(picture: Tensor) -> Seen:
 
 
 class Known:
-    """In place of `stylize.segmenter.Segmenter`."""
+    """In place of `segment.lazy.Segmenter`."""
 
     def __init__(self, source: str, _device: torch.device) -> None:
         self.weights = {source: "cd" * 32}

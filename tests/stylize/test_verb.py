@@ -14,8 +14,9 @@ from sfumato.errors import InputError
 from sfumato.picture.color import rgb_to_yiq
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
+from sfumato.picture.result import Result
 from sfumato.style.recolor import match_color
-from sfumato.stylize import Stylized, StylizeOptions, iter_stylize, stylize
+from sfumato.stylize import StylizeOptions, iter_stylize, stylize
 from sfumato.stylize.optimise import DivergedError
 
 from .made import array, tensor
@@ -26,7 +27,7 @@ QUICK: dict[str, Any] = {"method": "optimise", "min_size": 16, "steps": 4, "prec
 CONTENT, STYLE, OTHER = array(40, 56, 1), array(44, 36, 2), array(36, 50, 3)
 
 
-def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Stylized:
+def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Result:
     return stylize(content, styles, **{**QUICK, **given})
 
 

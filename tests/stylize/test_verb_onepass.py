@@ -13,7 +13,8 @@ from sfumato.errors import InputError
 from sfumato.picture.color import rgb_to_yiq
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
-from sfumato.stylize import Stylized, iter_stylize, painter, stylize, work
+from sfumato.picture.result import Result
+from sfumato.stylize import iter_stylize, painter, stylize, work
 
 from .made import array
 from .trained import weights
@@ -36,7 +37,7 @@ def _model(network: Path) -> Iterator[None]:
 GIVEN: dict[str, Any] = {}
 
 
-def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Stylized:
+def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Result:
     return stylize(content, styles, **{"method": "onepass", "device": "cpu", **GIVEN, **given})
 
 

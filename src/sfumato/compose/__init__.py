@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sfumato.picture.io import Picture, Source
-    from sfumato.restore.work import Restored
+    from sfumato.picture.result import Result
 
 __all__ = ["ComposeOptions", "compose"]
 
@@ -96,7 +96,7 @@ def compose(
     style: "Source | None" = None,
     output: str | Path | None = None,
     **given: Any,
-) -> "Restored":
+) -> "Result":
     """A picture of two.
 
     Args:
@@ -122,7 +122,7 @@ def compose(
     if insert is not None and not options.at:
         raise InputError("say where the object goes: --at X,Y")
     from sfumato.picture.io import read_picture
-    from sfumato.restore.work import restored, tensor_of
+    from sfumato.picture.result import finished, tensor_of
 
     source, other = read_picture(picture), read_picture(background if background is not None else insert)
     read, weights = [source, other], dict[str, str]()
@@ -135,7 +135,7 @@ def compose(
     if method == "auto":
         method = "light" if layer.surrounded else "seamless" if layer.whole else "color"
     made = composed(layer, ground, method, _strength(options, method))
-    done = restored(
+    done = finished(
         "compose",
         source,
         made,
@@ -178,7 +178,7 @@ def placed(thing: "Picture", source: "Picture", options: ComposeOptions) -> Laye
 
     from sfumato.picture.masks import feather
     from sfumato.picture.resize import resize
-    from sfumato.restore.work import tensor_of
+    from sfumato.picture.result import tensor_of
 
     height, width = max(1, round(options.scale * thing.height)), max(1, round(options.scale * thing.width))
     if max(height, width) > 4 * max(source.height, source.width):
@@ -208,7 +208,7 @@ def placed(thing: "Picture", source: "Picture", options: ComposeOptions) -> Laye
 def framed(ground: "Picture", height: int, width: int) -> "Tensor":
     """A background that fills a frame: enlarged or reduced, its middle cut out; 1 x 3 x height x width."""
     from sfumato.picture.resize import resize
-    from sfumato.restore.work import tensor_of
+    from sfumato.picture.result import tensor_of
 
     share = max(height / ground.height, width / ground.width)
     rows, columns = max(height, round(share * ground.height)), max(width, round(share * ground.width))
@@ -221,7 +221,7 @@ def _taken_out(source: "Picture", options: ComposeOptions, read: "list[Picture]"
     """What `only` names, with its surroundings. Raises `InputError`."""
     from sfumato.device import choose_device
     from sfumato.picture.masks import feather
-    from sfumato.restore.work import tensor_of
+    from sfumato.picture.result import tensor_of
     from sfumato.segment.lazy import Segmenter
     from sfumato.segment.where import selected
 
@@ -241,10 +241,10 @@ def _strength(options: ComposeOptions, method: str) -> float:
     return AUTO.get(method, 1.0) * options.strength if options.match == "auto" else options.strength
 
 
-def _styled(done: "Restored", style: "Source") -> "Restored":
+def _styled(done: "Result", style: "Source") -> "Result":
     """The whole painted in a style."""
     from sfumato.stylize import stylize
 
     painted = stylize(done.rgb, style)
     record = {**done.record, "style": painted.record}
-    return replace(done, rgb=painted.rgb, record=record)
+    return replace(done, pixels=painted.rgb, record=record)

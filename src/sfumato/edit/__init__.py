@@ -16,14 +16,14 @@ from sfumato.edit.options import EditOptions, Inverting
 if TYPE_CHECKING:
     from sfumato.edit.editor import Editor
     from sfumato.picture.io import Source
-    from sfumato.restore.work import Restored
+    from sfumato.picture.result import Result
 
 __all__ = ["EditOptions", "Editor", "Inverting", "edit"]
 
 Model = str | os.PathLike[str]
 
 
-def edit(picture: "Source", *, model: Model, output: Model | None = None, **given: Any) -> "Restored":
+def edit(picture: "Source", *, model: Model, output: Model | None = None, **given: Any) -> "Result":
     """One picture changed.
 
     Args:

@@ -23,7 +23,7 @@ from sfumato.features.sources import load_features
 from sfumato.models.encoder import Trained, open_space
 from sfumato.models.latent import styled
 from sfumato.picture.io import Picture, Source, read_picture
-from sfumato.restore.work import Restored, restored, tensor_of
+from sfumato.picture.result import Result, finished, tensor_of
 from sfumato.segment.lazy import Segmenter
 from sfumato.segment.where import selected
 
@@ -124,7 +124,7 @@ class Editor:
         start = None if self.encoder is None else self.encoder.encode(part)
         return invert(self.space, part, self.features, self.inverting, start=start, on_step=on_step), box
 
-    def __call__(self, source: Source, on_step: OnStep = lambda *_: None) -> Restored:
+    def __call__(self, source: Source, on_step: OnStep = lambda *_: None) -> Result:
         """One picture changed. Raises `InputError`."""
         picture, o = read_picture(source), self.options
         if not o.set and o.add is None and not o.mix:
@@ -142,7 +142,7 @@ class Editor:
         whole = put_back(tensor_of(picture), box, found.pictures, after, mask, whole=o.whole)
         notes = self.notes(picture, box, found, mask)
         psnr = round(float(found.psnr[0]), 2)
-        return restored(
+        return finished(
             "edit",
             picture,
             whole,

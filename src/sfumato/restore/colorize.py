@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sfumato.models.colorizer import Colorist
     from sfumato.picture.io import Picture, Source
-    from sfumato.restore.work import Restored
+    from sfumato.picture.result import Result
 
 DEFAULT = "colorizer"
 """The bundled model."""
@@ -102,10 +102,10 @@ class Colorizer:
         self.colorist: Colorist
         self.colorist, self.sha256 = Colorist.load(self.model, choose_device(self.options.device))
 
-    def __call__(self, source: "Source", hints: "Source | None" = None) -> "Restored":
+    def __call__(self, source: "Source", hints: "Source | None" = None) -> "Result":
         """One picture, coloured. Raises `InputError`."""
         from sfumato.picture.io import read_picture
-        from sfumato.restore.work import restored, tensor_of
+        from sfumato.picture.result import finished, tensor_of
 
         picture, o = read_picture(source), self.options
         read = [picture]
@@ -118,7 +118,7 @@ class Colorizer:
         notes = ["it had colours, which were replaced"] if has_colors(rgb) else []
         settings = {**asdict(o), "model": self.model}
         weights = {self.model: self.sha256}
-        return restored("colorize", picture, changed, settings=settings, weights=weights, inputs=read, notes=notes)
+        return finished("colorize", picture, changed, settings=settings, weights=weights, inputs=read, notes=notes)
 
 
 def colorize(
@@ -128,7 +128,7 @@ def colorize(
     hints: "Source | None" = None,
     output: str | Path | None = None,
     **given: Any,
-) -> "Restored":
+) -> "Result":
     """A picture with colours.
 
     Args:
@@ -183,7 +183,7 @@ def dots_in(dots: "Picture", picture: "Picture") -> "Tensor":
     import torch
 
     from sfumato.picture.color import rgb_to_lab
-    from sfumato.restore.work import tensor_of
+    from sfumato.picture.result import tensor_of
 
     if (dots.height, dots.width) != (picture.height, picture.width):
         raise InputError(

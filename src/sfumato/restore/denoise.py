@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sfumato.picture.io import Source
-    from sfumato.restore.work import Restored
+    from sfumato.picture.result import Result
 
 DEFAULT = "denoiser"
 """The bundled model."""
@@ -66,11 +66,11 @@ class Denoising:
         self.denoiser: Denoiser
         self.denoiser, self.sha256 = Denoiser.load(self.model, choose_device(self.options.device))
 
-    def __call__(self, source: "Source", mask: "Source | None" = None) -> "Restored":
+    def __call__(self, source: "Source", mask: "Source | None" = None) -> "Result":
         """One picture, cleaned. Raises `InputError`."""
         from sfumato.picture.io import read_picture
         from sfumato.picture.masks import read_mask
-        from sfumato.restore.work import restored, tensor_of, within
+        from sfumato.picture.result import finished, tensor_of, within
 
         picture, o = read_picture(source), self.options
         rgb, read, notes = tensor_of(picture), [picture], list[str]()
@@ -82,7 +82,7 @@ class Denoising:
             if resized:
                 notes.append(f"the mask {read[-1].name!r} had another size and was resized")
         settings, weights = {**asdict(o), "model": self.model}, {self.model: self.sha256}
-        return restored("denoise", picture, changed, settings=settings, weights=weights, inputs=read, notes=notes)
+        return finished("denoise", picture, changed, settings=settings, weights=weights, inputs=read, notes=notes)
 
     def work(self, rgb: "Tensor") -> "Tensor":
         """A picture 1 x 3 x H x W in [0, 1], cleaned; a grey one stays grey."""
@@ -101,7 +101,7 @@ def denoise(
     model: str | os.PathLike[str] | None = None,
     output: str | Path | None = None,
     **given: Any,
-) -> "Restored":
+) -> "Result":
     """A picture without its noise; its alpha, depth and size stay.
 
     Args:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sfumato.picture.io import Picture, Source
+    from sfumato.picture.result import Result
     from sfumato.restore.fill import Network
-    from sfumato.restore.work import Restored
 
 DEFAULT = "inpainter"
 """The bundled model."""
@@ -85,18 +85,18 @@ class Inpainter:
         self.options = replace(self.options, method=method)
         self.segmenter = Segmenter(self.options.segmenter, choose_device(self.options.device))
 
-    def __call__(self, source: "Source", mask: "Source | None" = None) -> "Restored":
+    def __call__(self, source: "Source", mask: "Source | None" = None) -> "Result":
         """One picture, filled. Raises `InputError`."""
         from sfumato.picture.io import read_picture
+        from sfumato.picture.result import finished, tensor_of
         from sfumato.restore.fill import filled
-        from sfumato.restore.work import restored, tensor_of
 
         picture, o = read_picture(source), self.options
         rgb, read = tensor_of(picture), [picture]
         hole = self._hole(picture, rgb, mask, read)
         changed = filled(self.network, rgb, hole)
         grow = o.grow if o.grow is not None else self._growth(picture, mask)
-        return restored(
+        return finished(
             "inpaint",
             picture,
             changed,
@@ -143,7 +143,7 @@ def inpaint(
     model: str | os.PathLike[str] | None = None,
     output: str | Path | None = None,
     **given: Any,
-) -> "Restored":
+) -> "Result":
     """A picture with its holes filled; pixels outside them are as they were.
 
     Args:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sfumato.models.blemishes import Finder
     from sfumato.models.colorizer import Colorist
     from sfumato.picture.io import Source
+    from sfumato.picture.result import Result
     from sfumato.restore.fill import Network
-    from sfumato.restore.work import Restored
 
 FINDER, DENOISER, INPAINTER, COLORIZER = "blemishes", "denoiser", "inpainter", "colorizer"
 """The bundled models."""
@@ -120,14 +120,14 @@ class Restorer:
             o = replace(o, colorizer=colorizer)
         self.options = o
 
-    def __call__(self, source: "Source", mask: "Source | None" = None) -> "Restored":
+    def __call__(self, source: "Source", mask: "Source | None" = None) -> "Result":
         """One photograph, made good. Raises `InputError`."""
         from sfumato.picture.io import read_picture
+        from sfumato.picture.result import finished, tensor_of
         from sfumato.restore.colorize import colored, has_colors
         from sfumato.restore.fading import unfaded
         from sfumato.restore.fill import filled
         from sfumato.restore.inpaint import mask_of
-        from sfumato.restore.work import restored, tensor_of
 
         picture, o = read_picture(source), self.options
         rgb, read, notes = tensor_of(picture), [picture], list(self.notes)
@@ -147,7 +147,7 @@ class Restorer:
                 notes.append("it had colours, which were replaced")
             changed = colored(self.colorist, changed)
         share = float(marks.mean())
-        return restored(
+        return finished(
             "restore",
             picture,
             changed,
@@ -185,7 +185,7 @@ def restore(
     output: str | Path | None = None,
     explain: str | os.PathLike[str] | None = None,
     **given: Any,
-) -> "Restored":
+) -> "Result":
     """An old photograph made good: every step of `RestoreOptions` that is not switched off, in their order.
 
     Args:
@@ -206,7 +206,7 @@ def restore(
     return done
 
 
-def write_marks(done: "Restored", path: str | os.PathLike[str]) -> None:
+def write_marks(done: "Result", path: str | os.PathLike[str]) -> None:
     """What was filled, white on black: a mask for `--mask`, to be corrected by hand. Raises `InputError`."""
     from sfumato.picture.io import check_output, write_picture
 

@@ -11,10 +11,11 @@ from sfumato.stylize.options import StylizeOptions
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Source
+    from sfumato.picture.result import Result
     from sfumato.stylize.iterate import Iterate
-    from sfumato.stylize.work import Stylized, Stylizing
+    from sfumato.stylize.work import Stylizing
 
-__all__ = ["Iterate", "StylizeOptions", "Stylized", "Stylizing", "iter_stylize", "stylize"]
+__all__ = ["Iterate", "StylizeOptions", "Stylizing", "iter_stylize", "stylize"]
 
 
 def iter_stylize(
@@ -50,7 +51,7 @@ def stylize(
     like: "str | Path | None" = None,
     options: StylizeOptions | None = None,
     **given: Any,
-) -> "Stylized":
+) -> "Result":
     """Paint `content` in the style of one or several pictures.
 
     Args:
@@ -69,7 +70,7 @@ def stylize(
         given: fields of `StylizeOptions` by name.
 
     Returns:
-        `Stylized`: the picture as an array, Pillow picture or tensor, and its record.
+        `Result`: the picture as an array, Pillow picture or tensor, and its record.
 
     Raises:
         InputError: whatever cannot be used, in one sentence.
@@ -96,7 +97,7 @@ def stylize(
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Stylized", "Stylizing"):
+    if name in ("Stylizing"):
         from sfumato.stylize import work
 
         return getattr(work, name)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sfumato.picture.icc import bands, unit
+from sfumato.picture.icc import bands
 from sfumato.style.recolor import keep_luminance
 from sfumato.stylize.options import KeepColor
 
@@ -58,10 +58,3 @@ class Finish:
         for rows in bands(*self.size):
             self.put(canvas, picture[:, :, rows], rows, slice(None))
         return canvas
-
-
-def floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """A canvas as float32 in [0, 1]; itself where it is."""
-    if pixels.dtype == np.float32:
-        return pixels
-    return unit(pixels)

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,59 +13,24 @@ from torch import Tensor
 from sfumato.device import choose_device, choose_precision
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
-from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
+from sfumato.picture.io import Picture, Source, check_output, read_picture
 from sfumato.picture.masks import feather, read_mask
 from sfumato.picture.record import new_record, read_record
 from sfumato.picture.region_maps import read_regions
 from sfumato.picture.resize import fit_short_side, resize
+from sfumato.picture.result import Result
 from sfumato.segment.lazy import Segmenter
 from sfumato.segment.where import selected
 from sfumato.style.recolor import match_color
-from sfumato.stylize.finish import LARGE, Finish, floats
+from sfumato.stylize.finish import LARGE, Finish
 from sfumato.stylize.iterate import Iterate, Style, Work
 from sfumato.stylize.memory import allowed
 from sfumato.stylize.optimise import Optimisation, pyramid
 from sfumato.stylize.options import StylizeOptions, refuse_foreign
 from sfumato.stylize.semantic import Plan, plan
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 MIXED = ("vgg19", "vgg-lite")
 """For small and for large scales."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stylized:
-    """A stylized picture and how it was made."""
-
-    pixels: NDArray[Any]
-    """H x W x 3, sRGB: float32 in [0, 1], or full-range integers of a very large picture."""
-    source: Picture
-    """The content picture, whose alpha, profile and depth the file gets."""
-    record: dict[str, Any]
-    """Settings, seed, steps made, versions, hashes of inputs and weights."""
-
-    @property
-    def rgb(self) -> NDArray[np.float32]:
-        """H x W x 3, sRGB, [0, 1]."""
-        return floats(self.pixels)
-
-    @property
-    def tensor(self) -> Tensor:
-        """1 x 3 x H x W in [0, 1]."""
-        return torch.from_numpy(self.rgb).permute(2, 0, 1)[None]
-
-    @property
-    def image(self) -> "Image.Image":
-        """An 8-bit Pillow picture."""
-        from PIL import Image
-
-        return Image.fromarray(np.rint(self.rgb * 255).astype(np.uint8))
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture with its record, whole or not at all. Raises `InputError`."""
-        write_picture(path, self.pixels, like=self.source, record=self.record)
 
 
 class Stylizing:
@@ -266,9 +230,9 @@ class Stylizing:
         if self.work is not None:
             yield from self.work
 
-    def result(self) -> Stylized:
+    def result(self) -> Result:
         """The picture as it stands: the last one after the iteration, before that the best so far."""
-        return Stylized(self._pixels(), self.source, self._record())
+        return Result(self._pixels(), self.source, self._record(), self.inputs)
 
     def _pixels(self) -> NDArray[Any]:
         if self.work is None:

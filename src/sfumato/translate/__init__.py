@@ -14,9 +14,10 @@ from sfumato.translate.options import TranslateOptions
 
 if TYPE_CHECKING:
     from sfumato.picture.io import Source
-    from sfumato.translate.work import Translated, Working
+    from sfumato.picture.result import Result
+    from sfumato.translate.work import Working
 
-__all__ = ["TranslateOptions", "Translated", "prepare", "translate"]
+__all__ = ["TranslateOptions", "prepare", "translate"]
 
 
 def prepare(model: str | os.PathLike[str], **given: Any) -> "Working":
@@ -34,7 +35,7 @@ def prepare(model: str | os.PathLike[str], **given: Any) -> "Working":
 
 def translate(
     picture: "Source", *, model: str | os.PathLike[str], output: str | Path | None = None, **given: Any
-) -> "Translated":
+) -> "Result":
     """A picture as a model's other domain would have it: a photograph as a painting, without pairs to learn from.
 
     Args:
@@ -44,7 +45,7 @@ def translate(
         given: fields of `TranslateOptions` by name.
 
     Returns:
-        `Translated`: the picture as an array, Pillow picture or tensor, and its record.
+        `Result`: the picture as an array, Pillow picture or tensor, and its record.
 
     Raises:
         InputError: whatever cannot be used, in one sentence.
@@ -53,11 +54,3 @@ def translate(
     if output is not None:
         done.save(output)
     return done
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Translated":
-        from sfumato.translate.work import Translated
-
-        return Translated
-    raise AttributeError(f"module 'sfumato.translate' has no attribute {name!r}")

@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
@@ -16,19 +14,20 @@ from sfumato.device import choose_device
 from sfumato.errors import InputError
 from sfumato.layers.residual import CELL
 from sfumato.models.translator import LEAST, Direction, Translator, load_translator, whole_cells
-from sfumato.picture.io import Picture, Source, check_output, read_picture, write_picture
+from sfumato.picture.io import Picture, Source, read_picture
 from sfumato.picture.record import new_record
 from sfumato.picture.resize import fit_short_side, resize
+from sfumato.picture.result import Result
 from sfumato.picture.tiles import Span, Tile
 from sfumato.segment.lazy import Segmenter
 from sfumato.segment.where import selected
-from sfumato.stylize.finish import Finish, floats
+from sfumato.stylize.finish import Finish
 from sfumato.stylize.memory import RESERVE, allowed
 from sfumato.translate.options import TranslateOptions
 from sfumato.translate.streamed import OUTWARDS, Streamed, crop_bytes, inner_bytes
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 WHOLE = 1 << 20
 """Pixels up to which a picture is translated as a whole, where memory allows it."""
@@ -36,42 +35,6 @@ LARGEST_TILE, SMALLEST_TILE = 512, 64
 """Side of a tile's core."""
 Show = Callable[[int, int, tuple[int, int], dict[str, float]], None]
 """Is told steps made, and planned, the size, and nothing else: as `Reporter.show`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Translated:
-    """A translated picture and how it was made."""
-
-    pixels: NDArray[Any]
-    """H x W x 3, sRGB: float32 in [0, 1], or full-range integers of a very large picture."""
-    source: Picture
-    """The picture as it was, whose alpha, profile and depth the file gets."""
-    record: dict[str, Any]
-    """Settings, versions, hashes of inputs and weights."""
-    inputs: tuple[Picture, ...]
-    """All that was read: no output replaces one of them."""
-
-    @property
-    def rgb(self) -> NDArray[np.float32]:
-        """H x W x 3, sRGB, [0, 1]."""
-        return floats(self.pixels)
-
-    @property
-    def tensor(self) -> Tensor:
-        """1 x 3 x H x W in [0, 1]."""
-        return torch.from_numpy(self.rgb).permute(2, 0, 1)[None]
-
-    @property
-    def image(self) -> "Image.Image":
-        """An 8-bit Pillow picture."""
-        from PIL import Image
-
-        return Image.fromarray(np.rint(self.rgb * 255).astype(np.uint8))
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture with its record, whole or not at all. Raises `InputError`, also for an input's path."""
-        check_output(path, self.inputs, self.pixels.shape[:2])
-        write_picture(path, self.pixels, like=self.source, record=self.record)
 
 
 class Working:
@@ -91,7 +54,7 @@ class Working:
                 else f"{model}: this model holds the way back alone: add reverse"
             )
 
-    def __call__(self, source: Source, show: Show | None = None) -> Translated:
+    def __call__(self, source: Source, show: Show | None = None) -> Result:
         """One picture, as `read_picture` takes it. Raises `InputError`."""
         picture, options = read_picture(source), self.options
         content = torch.from_numpy(picture.rgb).permute(2, 0, 1)[None]
@@ -108,7 +71,7 @@ class Working:
         weights = {self.model: self.sha256} | segmenter.weights
         inputs = (picture, *read)
         record = new_record("translate", settings, list(inputs), weights)
-        return Translated(pixels, picture, record, inputs)
+        return Result(pixels, picture, record, inputs)
 
     @torch.inference_mode()
     def _painted(self, content: Tensor, finish: Finish, show: Show) -> tuple[NDArray[Any], int | None]:
