@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
+from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, one_by_one, prepare_memory, targets_of
 from sfumato.edit.options import EditOptions, Inverting
 from sfumato.errors import InputError
 
@@ -51,11 +51,7 @@ def edit(
         raise InputError("--explore and --learn look at the generator: they take no pictures")
     chosen = {**given(options), **given(inverting)}
     photos, many = expand(inputs or [])
-    targets = outputs(photos, many, output) if inputs else []
-    taken = [str(t) for t in targets]
-    for photo, target in zip(photos, targets, strict=True):
-        if taken.count(str(target)) > 1:
-            raise InputError(f"several pictures would become {str(target)!r}, {str(photo)!r} among them: rename one")
+    targets = targets_of(photos, many, output, lambda p: f"{p.stem}-edited{p.suffix or '.png'}") if inputs else {}
     prepare_memory()
     from sfumato.edit.editor import Editor
 
@@ -71,18 +67,8 @@ def edit(
             names = tuple(text.partition("=")[0] for text in editor.options.set)
             tell(json, quiet, look.explore(editor, output or Path("directions.png"), names=names))
         return 0
-    failures = list[str]()
-    for photo, target in zip(photos, targets, strict=True):
-        if skip_existing and target.exists():
-            continue
-        try:
-            one(editor, photo, target, strip, quiet=quiet, json=json)
-        except InputError as error:
-            if not many:
-                raise
-            failures.append(str(error))
-    if failures:
-        raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
+    todo = [photo for photo in photos if not (skip_existing and targets[photo].exists())]
+    one_by_one(todo, lambda photo: one(editor, photo, targets[photo], strip, quiet=quiet, json=json), many=many)
     return 0
 
 
@@ -109,15 +95,6 @@ def one(editor: Any, photo: Path, target: Path, strip: int, *, quiet: bool, json
         for note in made.notes:
             progress.note(note)
         tell(json, quiet, target, psnr=made.record["reconstruction"]["psnr"])
-
-
-def outputs(photos: list[Path], many: bool, output: Path | None) -> list[Path]:
-    """Where each picture goes: the output itself, a folder, or beside the picture as NAME-edited.png."""
-    if many and output is not None and output.suffix and not output.is_dir():
-        raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
-    if output is not None and output.suffix and not output.is_dir():
-        return [output]
-    return [(output or p.parent) / f"{p.stem}-edited{p.suffix or '.png'}" for p in photos]
 
 
 def tell(json: bool, quiet: bool, written: Path, **facts: Any) -> None:

@@ -5,7 +5,7 @@ import ctypes
 import glob
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,6 +81,39 @@ def expand(names: Sequence[str]) -> tuple[list[Path], bool]:
         else:
             found.append(path)
     return found, many
+
+
+def targets_of(
+    photos: Sequence[Path], many: bool, output: Path | None, name: Callable[[Path], str]
+) -> dict[Path, Path]:
+    """Where each picture goes: `output` itself, or `name(picture)` in that folder or beside the picture.
+
+    Raises `InputError` where several would become one.
+    """
+    if many and output is not None and output.suffix and not output.is_dir():
+        raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
+    if output is not None and output.suffix and not many and not output.is_dir():
+        return dict.fromkeys(photos, output)
+    found = {photo: (output or photo.parent) / name(photo) for photo in photos}
+    taken = list(found.values())
+    for photo, target in found.items():
+        if taken.count(target) > 1:
+            raise InputError(f"several pictures would become {str(target)!r}, {str(photo)!r} among them: rename one")
+    return found
+
+
+def one_by_one(todo: Sequence[Path], work: Callable[[Path], object], *, many: bool) -> None:
+    """Do it to every picture; of several those that fail are named at the end. Raises `InputError`."""
+    failures = list[str]()
+    for photo in todo:
+        try:
+            work(photo)
+        except InputError as error:
+            if not many:
+                raise
+            failures.append(str(error))
+    if failures:
+        raise InputError(f"{len(failures)} of {len(todo)} pictures failed:\n  " + "\n  ".join(failures))
 
 
 def prepare_memory() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
+from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, one_by_one, prepare_memory, targets_of
 from sfumato.compose import ComposeOptions
 from sfumato.errors import InputError
 from sfumato.restore import RestoreOptions
@@ -206,34 +206,19 @@ def each(
     from sfumato.picture.io import check_output
     from sfumato.progress import Reporter
 
-    if many and output is not None and output.suffix and not output.is_dir():
-        raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
-    folder = output is None or many or output.is_dir() or not output.suffix
-    targets = {
-        photo: (output or photo.parent) / f"{photo.stem}-{suffix}.png" if folder else Path(str(output))
-        for photo in photos
-    }
-    taken = list(targets.values())
-    for photo, target in targets.items():
-        if taken.count(target) > 1:
-            raise InputError(f"several pictures would become {str(target)!r}, {str(photo)!r} among them: rename one")
+    targets = targets_of(photos, many, output, lambda photo: f"{photo.stem}-{suffix}.png")
     todo = [photo for photo in photos if not (skip_existing and targets[photo].exists())]
     if not todo:
         return 0
     for photo in todo:
         check_output(targets[photo], [photo])
     prepare_memory()
-    work, failures = prepare(), list[str]()
-    for photo in todo:
+    work = prepare()
+
+    def one(photo: Path) -> None:
         with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
-            try:
-                done = work(photo)
-                done.save(targets[photo])
-            except InputError as error:
-                if not many:
-                    raise
-                failures.append(str(error))
-                continue
+            done = work(photo)
+            done.save(targets[photo])
             for note in done.notes:
                 progress.note(note)
             if json:
@@ -241,8 +226,8 @@ def each(
                 print(jsonlib.dumps(line, ensure_ascii=False))
             else:
                 progress.note(f"wrote {targets[photo]}")
-    if failures:
-        raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
+
+    one_by_one(todo, one, many=many)
     return 0
 
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
-from sfumato.errors import InputError
+from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, one_by_one, prepare_memory, targets_of
 from sfumato.translate.options import TranslateOptions
 
 TranslateFlags: Any = flags(TranslateOptions, names={"except_": ["--except"]})
@@ -31,18 +30,7 @@ def translate(
     from sfumato.progress import Reporter
 
     photos, many = expand(inputs)
-    if many and output is not None and output.suffix and not output.is_dir():
-        raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
-    folder = output is None or many or output.is_dir() or not output.suffix
-    suffix = Path(model).stem
-    targets = {
-        photo: (output or photo.parent) / f"{photo.stem}-{suffix}.png" if folder else Path(str(output))
-        for photo in photos
-    }
-    taken = list(targets.values())
-    for photo, target in targets.items():
-        if taken.count(target) > 1:
-            raise InputError(f"several pictures would become {str(target)!r}, {str(photo)!r} among them: rename one")
+    targets = targets_of(photos, many, output, lambda photo: f"{photo.stem}-{Path(model).stem}.png")
     todo = [photo for photo in photos if not (skip_existing and targets[photo].exists())]
     if not todo:
         return 0
@@ -54,24 +42,18 @@ def translate(
 
     for photo in todo:
         check_output(targets[photo], [photo])
-    work, failures = prepare(model, **chosen), list[str]()
-    for photo in todo:
+    work = prepare(model, **chosen)
+
+    def one(photo: Path) -> None:
         with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
-            try:
-                done = work(photo, progress.show)
-                done.save(targets[photo])
-            except InputError as error:
-                if not many:
-                    raise
-                failures.append(str(error))
-                continue
+            work(photo, progress.show).save(targets[photo])
             if json:
                 line = {"output": str(targets[photo]), "direction": work.direction}
                 print(jsonlib.dumps(line, ensure_ascii=False))
             else:
                 progress.note(f"wrote {targets[photo]}")
-    if failures:
-        raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
+
+    one_by_one(todo, one, many=many)
     return 0
 
 

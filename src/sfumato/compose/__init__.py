@@ -6,11 +6,11 @@ compose("photo.jpg", insert="balloon.png", at="300,120").save("balloon-there.png
 """
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,12 +111,7 @@ def compose(
     Raises:
         InputError: whatever cannot be used, in one sentence.
     """
-    names = [f.name for f in fields(ComposeOptions)]
-    for name in given:
-        if name not in names:
-            raise unknown("option", name, names)
-    options = ComposeOptions(**given)
-    options.check()
+    options = checked(ComposeOptions, given)
     if (background is None) == (insert is None):
         raise InputError("say what to compose: a background or an object to insert, one of the two")
     if insert is not None and not options.at:

@@ -6,11 +6,11 @@ generate("runs/dcgan", count=64, seed=1, output="sheet.png")
 
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked
 from sfumato.generate.options import GenerateOptions
 
 if TYPE_CHECKING:
@@ -137,12 +137,7 @@ def traverse(model: Model, output: Model, **given: Any) -> Path:
 
 def prepared(model: Model, given: dict[str, Any]) -> "tuple[GenerateOptions, Sampler, dict[str, Any]]":
     """Options checked, the model loaded, the record begun."""
-    names = [f.name for f in fields(GenerateOptions)]
-    for name in given:
-        if name not in names:
-            raise unknown("option", name, names)
-    options = GenerateOptions(**given)
-    options.check()
+    options = checked(GenerateOptions, given)
     from sfumato.device import choose_device
     from sfumato.generate.sampling import load_sampler
     from sfumato.picture.record import new_record

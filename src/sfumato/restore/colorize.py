@@ -7,11 +7,11 @@ dots.
 
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,12 +86,7 @@ class Colorizer:
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **given: Any) -> None:
         """Arguments as `colorize`. Raises `InputError`."""
-        names = [f.name for f in fields(ColorizeOptions)]
-        for name in given:
-            if name not in names:
-                raise unknown("option", name, names)
-        self.options = ColorizeOptions(**given)
-        self.options.check()
+        self.options = checked(ColorizeOptions, given)
         from sfumato.device import choose_device
         from sfumato.models.colorizer import Colorist
         from sfumato.weights.registry import entries

@@ -6,11 +6,11 @@ denoise("photo.jpg", strength=0.8).save("clean.png")
 
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,12 +50,7 @@ class Denoising:
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **given: Any) -> None:
         """Arguments as `denoise`. Raises `InputError`."""
-        names = [f.name for f in fields(DenoiseOptions)]
-        for name in given:
-            if name not in names:
-                raise unknown("option", name, names)
-        self.options = DenoiseOptions(**given)
-        self.options.check()
+        self.options = checked(DenoiseOptions, given)
         from sfumato.device import choose_device
         from sfumato.models.denoiser import Denoiser
         from sfumato.weights.registry import entries

@@ -6,11 +6,11 @@ inpaint("photo.jpg", only=("person",)).save("alone.png")
 
 import math
 import os
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,12 +57,7 @@ class Inpainter:
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **given: Any) -> None:
         """Arguments as `inpaint`. Raises `InputError`."""
-        names = [f.name for f in fields(InpaintOptions)]
-        for name in given:
-            if name not in names:
-                raise unknown("option", name, names)
-        self.options = InpaintOptions(**given)
-        self.options.check()
+        self.options = checked(InpaintOptions, given)
         from sfumato.device import choose_device
         from sfumato.segment.lazy import Segmenter
         from sfumato.weights.registry import entries

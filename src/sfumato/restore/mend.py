@@ -6,11 +6,11 @@ restore("old.jpg", color=True).save("new.png")
 
 import math
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked
 from sfumato.restore.denoise import Denoising, check_share
 
 if TYPE_CHECKING:
@@ -71,12 +71,7 @@ class Restorer:
 
     def __init__(self, **given: Any) -> None:
         """Arguments as `restore`. Raises `InputError`."""
-        names = [f.name for f in fields(RestoreOptions)]
-        for name in given:
-            if name not in names:
-                raise unknown("option", name, names)
-        o = RestoreOptions(**given)
-        o.check()
+        o = checked(RestoreOptions, given)
         from sfumato.device import choose_device
         from sfumato.weights.registry import entries
 

@@ -6,11 +6,11 @@ segment("photo.jpg", output="regions.png").regions.shares
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.errors import InputError, unknown
+from sfumato.errors import InputError, checked
 from sfumato.segment.options import SegmentOptions
 
 if TYPE_CHECKING:
@@ -82,12 +82,7 @@ class Segmenter:
 
     def __init__(self, model: Model | None = None, **given: Any) -> None:
         """Arguments as `segment`. Raises `InputError`."""
-        names = [f.name for f in fields(SegmentOptions)]
-        for name in given:
-            if name not in names:
-                raise unknown("option", name, names)
-        self.options = SegmentOptions(**given)
-        self.options.check()
+        self.options = checked(SegmentOptions, given)
         from sfumato.device import choose_device
         from sfumato.models.predictor import load_predictor
         from sfumato.weights.registry import entries

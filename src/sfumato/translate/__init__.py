@@ -5,11 +5,10 @@ translate("photo.jpg", model="runs/ink", output="out.png")
 """
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.errors import unknown
+from sfumato.errors import checked
 from sfumato.translate.options import TranslateOptions
 
 if TYPE_CHECKING:
@@ -22,12 +21,7 @@ __all__ = ["TranslateOptions", "prepare", "translate"]
 
 def prepare(model: str | os.PathLike[str], **given: Any) -> "Working":
     """A model ready for many pictures: call it with one after the other. Arguments and errors as `translate`."""
-    names = [f.name for f in fields(TranslateOptions)]
-    for name in given:
-        if name not in names:
-            raise unknown("option", name, names)
-    options = TranslateOptions(**given)
-    options.check()
+    options = checked(TranslateOptions, given)
     from sfumato.translate.work import Working
 
     return Working(os.fspath(model), options)
