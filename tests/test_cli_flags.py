@@ -18,7 +18,7 @@ def test_where_pictures_go(tmp_path: Path) -> None:
     assert targets_of([a], False, Path("o.png"), name) == {a: Path("o.png")}
     assert targets_of([a], False, Path("folder"), name) == {a: Path("folder/a-x.png")}
     assert targets_of([a, b], True, tmp_path, name) == {a: tmp_path / "a-x.png", b: tmp_path / "b-x.png"}
-    with pytest.raises(InputError, match="2 pictures cannot all become 'o.png'"):
+    with pytest.raises(InputError, match=r"2 pictures cannot all become 'o\.png'"):
         targets_of([a, b], True, Path("o.png"), name)
     with pytest.raises(InputError, match="several pictures would become"):
         targets_of([a, Path("q/a.png")], True, tmp_path, name)
@@ -35,5 +35,5 @@ def test_one_bad_picture_among_three() -> None:
     with pytest.raises(InputError, match=r"1 of 3 pictures failed:\s+b is no picture"):
         one_by_one([Path("a"), Path("b"), Path("c")], work, many=True)
     assert done == ["a", "c"]
-    with pytest.raises(InputError, match="^b is no picture$"):
+    with pytest.raises(InputError, match=r"^b is no picture$"):
         one_by_one([Path("b")], work, many=False)
