@@ -10,6 +10,7 @@ import torch
 from sfumato import InputError, cli, read_picture, read_record
 from sfumato.picture.io import write_picture
 from sfumato.restore import Restorer, restore
+from sfumato.restore.mend import thin
 from sfumato.weights import registry
 
 from .models import denoiser_file, finder_file, lines
@@ -41,6 +42,16 @@ def test_scratches_are_found_and_filled_and_the_rest_is_as_it_was(models: dict[s
     assert float((done.tensor - background).abs()[0, :, marks[0, 0] > 0].mean()) < 0.03
     assert torch.equal(done.tensor[..., found == 0], picture[..., found == 0])
     assert done.record["scratched"] == round(float(found.mean()), 4)
+
+
+def test_what_is_thicker_than_a_scratch_is_left_alone() -> None:
+    marks = torch.zeros(1, 1, 60, 80)
+    marks[..., 10:13, 5:70] = 1  # a scratch: a disc of radius 2 at most
+    marks[..., 30:50, 30:50] = 1  # a collar
+    kept = thin(marks, 3.0)
+    assert torch.equal(kept[..., :20, :], marks[..., :20, :])
+    assert not bool(kept[..., 20:, :].any())
+    assert not bool(thin(torch.zeros(1, 1, 8, 8), 3.0).any())
 
 
 def test_every_step_can_be_left_out(models: dict[str, str]) -> None:

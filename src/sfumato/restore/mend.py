@@ -26,6 +26,8 @@ FINDER, DENOISER, INPAINTER, COLORIZER = "blemishes", "denoiser", "inpainter", "
 """The bundled models."""
 TOO_MUCH = 0.5
 """Share of a picture above which what is found cannot be scratches."""
+THICKEST = 0.03
+"""Radius of a scratch at most, as a share of the short side: what is thicker may be a white collar."""
 GROWN = 0.003
 """How far marks are grown, as a share of the short side: their edges are soft."""
 
@@ -166,11 +168,25 @@ class Restorer:
             return torch.zeros(1, 1, height, width)
         side = min(self.options.size, height, width)
         chance = resize(self.finder.find(resize(rgb, *fit_short_side(height, width, side))), height, width)
-        marks = (chance > self.options.threshold).float()
+        marks = thin(chance > self.options.threshold, THICKEST * min(height, width))
         if float(marks.mean()) > TOO_MUCH:
             notes.append("most of it looks scratched, which cannot be: nothing was filled")
             return torch.zeros_like(marks)
         return grown(marks, math.ceil(GROWN * min(height, width)))
+
+
+def thin(marks: "Tensor", radius: float) -> "Tensor":
+    """Those connected parts of 1 x 1 x H x W marks into which no disc of more than `radius` pixels fits, as 0 and 1."""
+    import numpy as np
+    import torch
+    from scipy import ndimage
+
+    found = marks[0, 0].numpy() > 0
+    parts, count = ndimage.label(found, np.ones((3, 3)))
+    inside = ndimage.maximum(ndimage.distance_transform_edt(found), parts, np.arange(count + 1))
+    kept = np.asarray(inside) <= radius
+    kept[0] = False
+    return torch.from_numpy(kept[parts].astype(np.float32))[None, None]
 
 
 def restore(
