@@ -45,7 +45,7 @@ def test_the_losses_are_the_papers() -> None:
 
 def test_it_changes_the_colour_and_keeps_the_pattern() -> None:
     run = steps_of(Method(Config(**{**TINY, "learning_rate": 3e-3, "judge_rate": 2e-3, "identity_weight": 0.5})))
-    for seed in range(100):
+    for seed in range(200):
         run.go(*batch_of(4, seed))
     pattern = brightness(16, 999)
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_it_changes_the_colour_and_keeps_the_pattern() -> None:
             made = way(run.networks[direction])(given(pattern))
             gap, kept = judged_colour(made, pattern, wanted(pattern), given(pattern))
             assert gap < 0.5
-            assert kept > 0.8  # of four starts 0.85 to 0.92
+            assert kept > 0.9
 
 
 def test_the_mask_leaves_what_is_the_same_alone() -> None:
