@@ -129,7 +129,7 @@ BAD: list[tuple[list[str], str]] = [
     (["stylize", "a.png", "style.png", "--style-mask", "none", "--style-mask", "none"], "2 style masks for 1 styles"),
     (["stylize", "a.png", "style.png", "--like", "a.png"], "'a.png' carries no sfumato record"),
     (["stylize", "a.png", "--like", "nowhere.png"], "no such file"),
-    (["stylize", "a.png", "--like", "other.png"], "was not made by stylize"),
+    (["stylize", "a.png", "--like", "other.png"], "was made by 'segment', not by stylize"),
     (["stylize", "a.png", "--like", "odd.png"], "'odd.png'"),
     (["stylize", "a.png", "style.png", "--like", "other.png"], "not by stylize"),
     (["inspect", "a.png"], "carries no sfumato record"),

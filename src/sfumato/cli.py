@@ -113,7 +113,9 @@ def stylize(
     ] = None,
     like: Annotated[
         Path | None,
-        Parameter(help="A picture made earlier: its settings are used, and its styles where none are given."),
+        Parameter(
+            help="A picture made earlier: its settings are used, and its styles, masks and regions unless given."
+        ),
     ] = None,
     photorealistic: Annotated[
         bool, Parameter(name="--photo", negative=(), help="The result is a photograph: short for --method photo.")
@@ -135,6 +137,7 @@ def stylize(
     from sfumato.picture.record import read_record
     from sfumato.picture.sheet import contact_sheet, square
     from sfumato.progress import Reporter
+    from sfumato.stylize.like import recorded, recorded_styles
 
     if variations < 1:
         raise InputError(f"variations must be a whole number of at least 1, not {variations}")
@@ -144,7 +147,10 @@ def stylize(
             raise InputError("a style picture is missing: sfumato stylize photo.jpg painting.jpg -o out.png")
         styles = [Path(names.pop())]
     if not styles and like is not None and not own:
-        styles = [Path(names.pop())] if len(names) > 1 else recorded_styles(read_record(like), like)
+        if len(names) > 1:
+            styles = [Path(names.pop())]
+        else:
+            styles, own = recorded_styles(recorded(like), like)
     photos, many = expand(names)
     if many and output is not None and output.suffix and not output.is_dir():
         raise InputError(f"{len(photos)} pictures cannot all become {str(output)!r}: give a folder")
@@ -342,24 +348,6 @@ def recorded_seed(record: dict[str, Any]) -> int:
     settings = record.get("settings")
     seed = settings.get("seed") if isinstance(settings, dict) else None
     return seed if isinstance(seed, int) else StylizeOptions().seed
-
-
-def recorded_styles(record: dict[str, Any], like: Path) -> list[Path]:
-    """The style pictures a record names, if they still lie there unchanged."""
-    from sfumato.picture.io import read_picture
-
-    if record.get("verb") != "stylize" or not record.get("inputs"):
-        raise InputError(f"{str(like)!r} was not made by stylize, so it names no style")
-    count = int(record.get("styles", 1))
-    styles = []
-    for entry in record["inputs"][1 : 1 + count]:
-        path = Path(entry["name"])
-        if not path.is_file() or read_picture(path).sha256 != entry["sha256"]:
-            raise InputError(
-                f"the style {entry['name']!r} of {str(like)!r} is not there or has changed: give it with --style"
-            )
-        styles.append(path)
-    return styles
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sfumato import cli
 from sfumato.errors import InputError
 from sfumato.picture.io import write_picture
 from sfumato.picture.record import read_record
@@ -219,6 +220,84 @@ def test_the_record_repeats_it_to_the_pixel(tmp_path: Path) -> None:
     assert record["settings"]["semantic"] is True
     assert record["weights"]["scene"] == "cd" * 32
     assert np.array_equal(stylize(*files, like=tmp_path / "out.png", device="cpu").rgb, first.rgb)
+
+
+QUICK: dict[str, Any] = {"transfer": "color", "feather": 0.0, "device": "cpu"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """The photograph, two styles, and maps of regions in which the photograph's sky goes with the person."""
+    blue, red = np.array([0, 0, 1.0]), np.array([1.0, 0, 0])
+    made = {
+        "photo": PHOTO,
+        "painting": PAINTING,
+        "grey": np.full((16, 16, 3), 0.5, np.float32),
+        "mine": np.where(np.arange(64)[:, None, None] < 30, red, blue) * np.ones((1, 64, 1)),
+        "theirs": np.where(np.arange(56)[:, None, None] >= 40, red, blue) * np.ones((1, 64, 1)),
+        "left": (np.arange(64)[None, :, None] < 32) * np.ones((64, 1, 3)),
+        "top": (np.arange(56)[:, None, None] < 20) * np.ones((1, 64, 3)),
+    }
+    for name, picture in made.items():
+        write_picture(tmp_path / f"{name}.png", picture.astype(np.float32))
+    return {name: tmp_path / f"{name}.png" for name in made}
+
+
+def test_like_repeats_styles_for_classes(files: dict[str, Path], tmp_path: Path) -> None:
+    out, again = tmp_path / "out.png", tmp_path / "again.png"
+    first = stylize(files["photo"], [], style_for={"sky": files["grey"]}, output=out, **QUICK)
+    assert np.array_equal(stylize(files["photo"], [], like=out).rgb, first.rgb)
+    assert cli.main(["stylize", str(files["photo"]), "--like", str(out), "-o", str(again), "--quiet"]) == 0
+    assert read_record(again) == read_record(out)
+    assert again.read_bytes() == out.read_bytes()
+
+    both = stylize(files["photo"], files["painting"], style_for={"sky": files["grey"]}, output=out, **QUICK)
+    assert cli.main(["stylize", str(files["photo"]), "--like", str(out), "-o", str(again), "--quiet"]) == 0
+    assert read_record(again)["roles"] == {"style_for": {"sky": 2}}
+    assert again.read_bytes() == out.read_bytes()
+    other = stylize(files["photo"], files["painting"], like=out).rgb  # a style that is given takes their place
+    assert np.abs(other[:28] - both.rgb[:28]).mean() > 0.05
+    files["grey"].unlink()
+    with pytest.raises(InputError, match=r"the style for sky '.*grey.png' .* is not there .* --style-for"):
+        stylize(files["photo"], [], like=out)
+
+
+def test_like_repeats_regions_for_the_pictures_that_they_belong_to(files: dict[str, Path], tmp_path: Path) -> None:
+    out, maps = tmp_path / "out.png", [files["mine"], files["theirs"]]
+    first = stylize(files["photo"], files["painting"], regions=maps, output=out, **QUICK)
+    assert read_record(out)["roles"] == {"regions": [2, 3]}
+    found = stylize(files["photo"], files["painting"], like=out)
+    assert np.array_equal(found.rgb, first.rgb)
+    assert found.record == first.record
+    plain = iter_stylize(files["photo"], files["grey"], like=out)  # another style: its parts are found anew
+    assert plain.plan is not None
+    assert plain.plan.how == "classes"
+    assert plain.notes == [f"--regions of {out} belongs to other pictures and is left out"]
+    files["mine"].write_bytes(files["theirs"].read_bytes())
+    with pytest.raises(InputError, match=r"the picture of regions '.*mine.png' .* has changed: give it with --regions"):
+        stylize(files["photo"], files["painting"], like=out)
+
+
+def test_like_repeats_masks_for_the_pictures_that_they_belong_to(files: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    masks: dict[str, Any] = {"mask": files["left"], "style_masks": [None, files["top"]]}
+    first = stylize(files["photo"], [files["grey"], files["painting"]], output=out, **masks, **QUICK)
+    assert read_record(out)["roles"] == {"mask": [3], "style_masks": [None, 4]}
+    again = stylize(files["photo"], [], like=out)
+    assert np.array_equal(again.rgb, first.rgb)
+    assert again.record == first.record
+    other = iter_stylize(files["painting"], [files["grey"], files["painting"]], like=out)
+    assert other.masks is None
+    assert other.notes == [f"--mask of {out} belongs to other pictures and is left out"]
+    assert [part.mask is None for part in other.parts] == [True, False]
+
+
+@pytest.mark.parametrize("roles", [[1], {"mask": 3}, {"style_for": {"sky": "a"}}, {"mask": [9]}, {"mask": [None]}])
+def test_a_record_that_nobody_wrote_is_refused(files: dict[str, Path], tmp_path: Path, roles: Any) -> None:
+    record = stylize(files["photo"], files["painting"], **QUICK).record | {"roles": roles}
+    write_picture(tmp_path / "odd.png", PHOTO, record=record)
+    with pytest.raises(InputError, match=r"damaged sfumato record|names no mask"):
+        stylize(files["photo"], files["painting"], like=tmp_path / "odd.png")
 
 
 def test_explain_shows_regions_and_pairs(tmp_path: Path) -> None:

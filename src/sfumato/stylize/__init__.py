@@ -65,7 +65,8 @@ def stylize(
             (turns `semantic` on).
         style_for: a style of its own for classes of the content, such as {"sky": "a.jpg"} (turns `semantic` on); with
             no other styles the rest of the picture stays as it is.
-        like: a picture made earlier, whose recorded settings are used; `given` goes on top.
+        like: a picture made earlier, whose recorded settings are used; `given` goes on top. Where `styles` is empty and
+            `style_for` left out, its styles too; its masks and regions for the pictures that they were made for.
         options: all options at once; `given` goes on top.
         given: fields of `StylizeOptions` by name.
 
@@ -97,7 +98,7 @@ def stylize(
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Stylizing"):
+    if name == "Stylizing":
         from sfumato.stylize import work
 
         return getattr(work, name)

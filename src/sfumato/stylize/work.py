@@ -15,7 +15,7 @@ from sfumato.errors import InputError
 from sfumato.features.sources import load_features
 from sfumato.picture.io import Picture, Source, check_output, read_picture
 from sfumato.picture.masks import feather, read_mask
-from sfumato.picture.record import new_record, read_record
+from sfumato.picture.record import new_record
 from sfumato.picture.region_maps import read_regions
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.picture.result import Result
@@ -24,9 +24,10 @@ from sfumato.segment.where import selected
 from sfumato.style.recolor import match_color
 from sfumato.stylize.finish import LARGE, Finish
 from sfumato.stylize.iterate import Iterate, Style, Work
+from sfumato.stylize.like import Roles, adapted, gathered, recorded, recorded_styles, repeated
 from sfumato.stylize.memory import allowed
-from sfumato.stylize.optimise import Optimisation, pyramid
-from sfumato.stylize.options import StylizeOptions, refuse_foreign
+from sfumato.stylize.optimise import Optimisation
+from sfumato.stylize.options import StylizeOptions
 from sfumato.stylize.semantic import Plan, plan
 
 MIXED = ("vgg19", "vgg-lite")
@@ -52,6 +53,7 @@ class Stylizing:
         self.plan: Plan | None = None
         self.segmenter: Segmenter
         self.by_class: dict[str, int] = {}
+        self.roles: dict[str, Any] = {}
 
     @classmethod
     def prepare(
@@ -67,24 +69,33 @@ class Stylizing:
         style_for: Mapping[str, Source] | None = None,
     ) -> "Stylizing":
         """Read and check everything, before any long work."""
+        record = None if like is None else recorded(like)
+        if like is not None and record is not None and not style_for and not _several(styles):
+            styles, style_for = recorded_styles(record, like)
         options = gathered(like, options, {**given, "semantic": True} if regions or style_for else given)
         source = read_picture(content)
         read = [read_picture(s) for s in _several(styles)]
-        masks = [] if mask is None else _several(mask)
-        own = style_for or {}
+        own = {name: read_picture(s) for name, s in (style_for or {}).items()}
+        roles, notes = Roles(own, [] if mask is None else _several(mask), style_masks, regions), list[str]()
+        if like is not None and record is not None:
+            roles, notes = repeated(record, like, source, [*read, *own.values()], roles, options.semantic)
+        masks, style_masks, regions = roles.mask, roles.style_masks, roles.regions
         check_counts(options, len(read) or (1 if own else 0), len(masks), len(style_masks))
         if options.semantic:
             check_semantic(options, len(read) + len(own), len(masks), len(style_masks), len(regions))
-        self = cls(source, [*read, *map(read_picture, own.values())], options, [])
+        self = cls(source, [*read, *own.values()], options, notes)
         self.by_class = {name: len(read) + k for k, name in enumerate(own)}
+        if own:
+            self.roles["style_for"] = {name: 1 + k for name, k in self.by_class.items()}
         device = choose_device(options.device)
         height, width = source.height, source.width
         if options.size != "original" and options.size < min(height, width):
             height, width = fit_short_side(height, width, options.size)
-        if like is not None:
-            self.options = options = adapted(options, read_record(like), source, (height, width), given)
+        if record is not None:
+            self.options = options = adapted(options, record, source, (height, width), given)
         self.content = _tensor(source, (height, width))
         if masks:
+            self.roles["mask"] = self._next(len(masks))
             soft = [feather(self._mask(m, (height, width), source.name), options.feather) for m in masks]
             self.masks = torch.cat(soft, 1) if len(soft) > 1 else soft[0]
             if len(soft) > 1:
@@ -99,9 +110,13 @@ class Stylizing:
         self.finish = Finish(self.content, self._seen(), options.keep_color, source.bits)
         if options.transfer == "style" and options.strength > 0:
             self.work = self._method(device, allowed(options.max_memory))
-        if like is not None and "model" not in given and "features" not in given:
-            self._compare_weights(read_record(like), like)
+        if like is not None and record is not None and "model" not in given and "features" not in given:
+            self._compare_weights(record, like)
         return self
+
+    def _next(self, count: int) -> list[int]:
+        """Numbers in the record of the inputs that are read next."""
+        return list(range(len(self.inputs), len(self.inputs) + count))
 
     def _mask(self, source: Source, size: tuple[int, int], name: str) -> Tensor:
         picture = read_picture(source)
@@ -126,6 +141,7 @@ class Stylizing:
             if source is not None:
                 mask = self._mask(source, (picture.height, picture.width), picture.name)
                 key += self.inputs[-1].sha256
+                self.roles.setdefault("style_masks", [None] * len(self.styles))[k] = len(self.inputs) - 1
             if self.options.keep_color == "match":
                 mine = None if self.masks is None else self._mask_of(k)
                 tensor, key = match_color(tensor, _sample(self.content), None if mine is None else _sample(mine)), ""
@@ -148,6 +164,8 @@ class Stylizing:
         tensors = [_tensor(picture) for picture in self.styles]
         sizes = [self.size, *((t.shape[2], t.shape[3]) for t in tensors)]
         own, read = read_regions(maps, sizes) if maps else ([], [])
+        if maps:
+            self.roles["regions"] = self._next(len(read))
         self.inputs += read
         self.plan = plan(
             self.content,
@@ -258,7 +276,8 @@ class Stylizing:
         if self.work is not None:
             settings, weights, steps = settings | self.work.resolved(), self.work.weights(), self.work.steps
         weights |= self.segmenter.weights
-        return new_record("stylize", settings, self.inputs, weights, steps=steps, styles=len(self.styles))
+        roles = {"roles": self.roles} if self.roles else {}
+        return new_record("stylize", settings, self.inputs, weights, steps=steps, styles=len(self.styles), **roles)
 
 
 def check_counts(options: StylizeOptions, styles: int, masks: int, style_masks: int) -> None:
@@ -285,38 +304,6 @@ def check_semantic(options: StylizeOptions, styles: int, masks: int, style_masks
         )
     if maps and maps != styles + 1:
         raise InputError(f"{maps} pictures of regions for one photograph and {styles} styles: give one for each")
-
-
-def gathered(like: str | Path | None, options: StylizeOptions | None, given: Mapping[str, Any]) -> StylizeOptions:
-    """Options from a record, an options object or a preset, with the given ones on top."""
-    if like is not None and options is not None:
-        raise InputError("give options or like, not both")
-    if like is not None:
-        record = read_record(like)
-        if record.get("verb") != "stylize":
-            raise InputError(f"{str(like)!r} was made by {record.get('verb')!r}, not by stylize")
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record.get("settings", {}).items()}
-        found = StylizeOptions.of(**{**settings, **given})
-    elif options is not None:
-        found = replace(options, **given)
-        found.check()
-    else:
-        found = StylizeOptions.of(**given)
-    refuse_foreign(found, given)
-    return found
-
-
-def adapted(
-    options: StylizeOptions, record: dict[str, Any], source: Picture, size: tuple[int, int], given: Mapping[str, Any]
-) -> StylizeOptions:
-    """A record's options for another photograph: the tile and the steps that fitted only the one it was made of go."""
-    inputs = record.get("inputs") or [{}]
-    if inputs[0].get("sha256") != source.sha256 and "tile" not in given:
-        options = replace(options, tile=None)
-    plain = replace(options, schedule=())
-    if options.schedule and "schedule" not in given and len(pyramid(*size, plain)) != len(options.schedule):
-        return plain
-    return options
 
 
 def _tensor(picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
