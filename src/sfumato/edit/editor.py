@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from sfumato.device import choose_device
+from sfumato.edit.align import Frame
 from sfumato.edit.directions import Direction, from_classes, principal, read_directions, sefa
+from sfumato.edit.faces import Finder, frames
 from sfumato.edit.invert import Inversion, Spread, invert, spread
 from sfumato.edit.local import channel_offsets, layer_range, mixed, style_deviations, style_readers
 from sfumato.edit.options import EditOptions, Inverting, box_of, changes
-from sfumato.edit.region import Box, box_in, cut, put_back
+from sfumato.edit.region import Place, box_in, cut, put_back
 from sfumato.errors import InputError, unknown
 from sfumato.features import FeatureNetwork
 from sfumato.features.sources import load_features
@@ -109,20 +111,37 @@ class Editor:
                 return self._numbered(kind, int(number))
         raise InputError(f"{self.name} has no direction {name!r}; it has {', '.join(self.names)}")
 
+    @cached_property
+    def finder(self) -> Finder:
+        """What finds faces. Raises `InputError` where its packages are missing."""
+        found = Finder()
+        self.weights[found.name] = found.sha256
+        return found
+
+    def places(self, picture: Picture, face: str) -> list[Place]:
+        """What is to be edited: the faces asked for, else the box or the largest middle part. Raises `InputError`."""
+        if face:
+            return [*frames(self.finder(tensor_of(picture)), face, picture.name, self.space.size)]
+        return [box_in((picture.height, picture.width), box_of(self.options.box), self.space.size)]
+
+    def place(self, picture: Picture) -> Place:
+        """The first of them: of `all` the largest face."""
+        return self.places(picture, "1" if self.options.face == "all" else self.options.face)[0]
+
     def encode(self, source: Source) -> Tensor:
-        """Codes 1 x layers x width of a picture, its box cut out. Raises `InputError`."""
-        return self.inverted(read_picture(source))[0].codes.clone()
+        """Codes 1 x layers x width of a picture, its box or face cut out. Raises `InputError`."""
+        picture = read_picture(source)
+        return self.inverted(tensor_of(picture), self.place(picture)).codes.clone()
 
     def decode(self, codes: Tensor) -> Tensor:
         """Pictures N x 3 x H x W in [0, 1] at the generator's size."""
         return self.space.show(codes)
 
-    def inverted(self, picture: Picture, on_step: OnStep = lambda *_: None) -> tuple[Inversion, Box]:
-        """A picture's codes and where in it they are of."""
-        box = box_in((picture.height, picture.width), box_of(self.options.box), self.space.size)
-        part = cut(tensor_of(picture), box, self.space.size)
+    def inverted(self, rgb: Tensor, place: Place, on_step: OnStep = lambda *_: None) -> Inversion:
+        """The codes of one place of a picture 1 x 3 x H x W."""
+        part = cut(rgb, place, self.space.size)
         start = None if self.encoder is None else self.encoder.encode(part)
-        return invert(self.space, part, self.features, self.inverting, start=start, on_step=on_step), box
+        return invert(self.space, part, self.features, self.inverting, start=start, on_step=on_step)
 
     def __call__(self, source: Source, on_step: OnStep = lambda *_: None) -> Result:
         """One picture changed. Raises `InputError`."""
@@ -132,31 +151,37 @@ class Editor:
         read = [picture]
         mask = self.mask(picture, read)
         self.check(changes(o.set))
-        found, box = self.inverted(picture, on_step)
-        codes = found.codes
+        rgb, places = tensor_of(picture), self.places(picture, o.face)
+        other = None
         if o.mix:
-            other = read_picture(o.mix)
-            read.append(other)
-            codes = mixed(codes, self.inverted(other)[0].codes, self.layers)
-        after = self.changed(found.space, codes, changes(o.set))
-        whole = put_back(tensor_of(picture), box, found.pictures, after, mask, whole=o.whole)
-        notes = self.notes(picture, box, found, mask)
-        psnr = round(float(found.psnr[0]), 2)
+            read.append(read_picture(o.mix))
+            other = self.inverted(tensor_of(read[-1]), self.place(read[-1])).codes
+        whole, notes, likeness = rgb, list[str](), list[dict[str, Any]]()
+        for place in places:
+            found = self.inverted(rgb, place, on_step)
+            codes = found.codes if other is None else mixed(found.codes, other, self.layers)
+            after = self.changed(found.space, codes, changes(o.set))
+            whole = put_back(whole, place, found.pictures, after, mask, whole=o.whole)
+            notes += self.notes(picture, rgb, place, found, mask)
+            likeness.append({"place": written(place), "psnr": round(float(found.psnr[0]), 2),
+                             "seconds": round(found.seconds, 2)})  # fmt: skip
+        box = o.box if o.face else written(places[0])
         return finished(
             "edit",
             picture,
             whole,
-            settings={**asdict(o), **asdict(self.inverting), "box": ",".join(map(str, box)), "model": self.name},
+            settings={**asdict(o), **asdict(self.inverting), "box": box, "model": self.name},
             weights={**self.weights, **self.segmenter.weights},
             inputs=read,
-            notes=notes,
-            reconstruction={"psnr": psnr, "seconds": round(found.seconds, 2)},
+            notes=list(dict.fromkeys(notes)),
+            reconstruction={**min(likeness, key=lambda one: one["psnr"]), **({"faces": likeness} if o.face else {})},
         )
 
     def strip(self, source: Source, name: str, strengths: Sequence[float]) -> Tensor:
-        """A picture with one direction at several strengths: N x 3 x H x W of the box, at the generator's size."""
+        """A picture with one direction at several strengths: N x 3 x H x W of the place, at the generator's size."""
         self.check({name: 0.0})
-        found, _ = self.inverted(read_picture(source))
+        picture = read_picture(source)
+        found = self.inverted(tensor_of(picture), self.place(picture))
         return torch.cat([self.changed(found.space, found.codes, {name: s}) for s in strengths])
 
     def changed(self, space: "Space", codes: Tensor, wanted: Mapping[str, float]) -> Tensor:
@@ -202,9 +227,9 @@ class Editor:
         read += more
         return found
 
-    def notes(self, picture: Picture, box: Box, found: Inversion, mask: Tensor | None) -> list[str]:
+    def notes(self, picture: Picture, rgb: Tensor, place: Place, found: Inversion, mask: Tensor | None) -> list[str]:
         """What the user should hear."""
-        said, wanted = list[str](), cut(tensor_of(picture), box, self.space.size)
+        said, wanted = list[str](), cut(rgb, place, self.space.size)
         mean = self.space.show(self.spread.mean[None])
         error, far = (float((x - wanted).square().mean()) for x in (found.pictures, mean))
         if error > FAR * far:
@@ -215,9 +240,10 @@ class Editor:
             )
         if float((wanted.amax(1) - wanted.amin(1)).max()) < GREY:
             said.append(f"warning: {picture.name} is grey; the generator makes colours, and a change may bring some")
-        if min(box[2:]) < min(self.space.size) // 2:
+        tall, wide = place.sides if isinstance(place, Frame) else (place[3], place[2])
+        if min(wide, tall) < min(self.space.size) // 2:
             height, width = self.space.size
-            said.append(f"warning: {box[2]} x {box[3]} pixels are few for a model of {width} x {height}")
+            said.append(f"warning: {wide:.0f} x {tall:.0f} pixels are few for a model of {width} x {height}")
         if mask is not None and bool((mask >= 1).all()):
             said.append("warning: the mask is white all over, so it keeps nothing")
         return said
@@ -242,3 +268,10 @@ class Editor:
             return principal(self.drawn, number)[-1]
         chosen = self.layers if self.options.layers else None
         return sefa(self.space, number, self.spread.deviation, chosen)[-1]
+
+
+def written(place: Place) -> str:
+    """A box as X,Y,W,H; a frame by its corners, X,Y X,Y ... from the upper left downwards."""
+    if isinstance(place, Frame):
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in place.corners)
+    return ",".join(map(str, place))

@@ -66,6 +66,9 @@ class EditOptions:
     """Where it must not: masks or classes."""
     box: str = ""
     """The part that the generator knows, X,Y,W,H in pixels: a face. Where left out the largest middle part."""
+    face: str = ""
+    """A face that is found in a photograph, aligned and put back: a number, 1 is the largest, or `all`. Needs the extra
+    `faces`."""
     whole: bool = False
     """Put the generator's own pixels there. Otherwise only what the change changes is added to the picture's."""
     directions: tuple[str, ...] = ()
@@ -83,6 +86,10 @@ class EditOptions:
         """Raises `InputError` for the first value that cannot be."""
         changes(self.set)
         box_of(self.box)
+        if self.face and self.face != "all" and not (self.face.isdecimal() and int(self.face) > 0):
+            raise InputError(f"a face is given by its number, 1 for the largest, or as all, not {self.face!r}")
+        if self.face and self.box:
+            raise InputError("give a box or a face, one of the two")
         if (self.add is not None or self.mix) and not self.layers:
             raise InputError("say which layers: --layers 8:12")
         if self.add is not None and not math.isfinite(self.add):

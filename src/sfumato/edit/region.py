@@ -1,8 +1,9 @@
-"""The part of a picture that a generator knows: cut out, and what changed in it put back."""
+"""The part of a picture that a generator knows, a box or a face: cut out, and what changed in it put back."""
 
 import torch
 from torch import Tensor
 
+from sfumato.edit.align import Frame, cut_out, feather, footprint, laid
 from sfumato.errors import InputError
 from sfumato.picture.resize import resize, resize_signed
 
@@ -13,6 +14,8 @@ EDGE = 0.06
 
 Box = tuple[int, int, int, int]
 """X, Y, width, height."""
+Place = Box | Frame
+"""A box, or a face's frame."""
 
 
 def box_in(size: tuple[int, int], wanted: Box | None, proportions: tuple[int, int]) -> Box:
@@ -34,36 +37,43 @@ def box_in(size: tuple[int, int], wanted: Box | None, proportions: tuple[int, in
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def cut(picture: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
-    """What lies in the box of a picture 1 x 3 x H x W, at `size`."""
-    x, y, w, h = box
+def cut(picture: Tensor, place: Place, size: tuple[int, int]) -> Tensor:
+    """What lies at the place of a picture 1 x 3 x H x W, at `size`."""
+    if isinstance(place, Frame):
+        return cut_out(picture, place, size)
+    x, y, w, h = place
     return resize(picture[..., y : y + h, x : x + w], *size)
 
 
 def put_back(
-    picture: Tensor, box: Box, before: Tensor, after: Tensor, mask: Tensor | None = None, *, whole: bool = False
+    picture: Tensor, place: Place, before: Tensor, after: Tensor, mask: Tensor | None = None, *, whole: bool = False
 ) -> Tensor:
-    """The picture 1 x 3 x H x W with a change in its box; pixels where the mask is 0, or outside, equal to the bit.
+    """The picture 1 x 3 x H x W with a change at a place; pixels where the mask is 0, or outside, equal to the bit.
 
     Args:
         picture: in [0, 1].
-        box: where.
+        place: where.
         before: 1 x 3 x h x w, what the generator makes of the picture.
         after: what it makes of the changed codes.
         mask: 1 x 1 x H x W in [0, 1].
         whole: `after` itself, not its difference from `before`: the generator's likeness with its faults.
     """
-    x, y, w, h = box
-    part = picture[..., y : y + h, x : x + w]
-    amount = _window(picture.shape[-2:], box)
-    if mask is not None:
-        amount = amount * mask[..., y : y + h, x : x + w]
-    if whole:
-        changed = torch.lerp(part, resize(after, h, w), amount)
+    values = after if whole else after - before
+    if isinstance(place, Frame):
+        rows, columns, inside = footprint(place, (picture.shape[2], picture.shape[3]))
+        if not inside.numel():
+            return picture.clone()
+        amount, fitted = feather(inside, EDGE), laid(values, place, inside, signed=not whole)
     else:
-        changed = (part + amount * resize_signed(after - before, h, w)).clamp(0, 1)
+        x, y, w, h = place
+        rows, columns, amount = slice(y, y + h), slice(x, x + w), _window(picture.shape[-2:], place)
+        fitted = resize(values, h, w) if whole else resize_signed(values, h, w)
+    part = picture[..., rows, columns]
+    if mask is not None:
+        amount = amount * mask[..., rows, columns]
+    changed = torch.lerp(part, fitted, amount) if whole else part + amount * fitted
     out = picture.clone()
-    out[..., y : y + h, x : x + w] = torch.where(amount > 0, changed, part)
+    out[..., rows, columns] = torch.where(amount > 0, changed.clamp(0, 1), part)
     return out
 
 
