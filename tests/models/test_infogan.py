@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from sfumato.errors import InputError
+from sfumato.losses.contrast import shared_information
 from sfumato.models.infogan import Codes, Config, Discriminator, Generator, Method, Reading, Sampler, information
+from sfumato.train.strokes import CHANCES, redrawn
 
 from .steps import Steps
 
@@ -64,6 +66,25 @@ def test_both_players_pay_for_codes_that_cannot_be_read() -> None:
     assert run.minimized[1][1] == pytest.approx(
         (logs["generator"] + logs["categorical"] + 0.1 * logs["continuous"]).item(), rel=1e-5
     )
+
+
+def test_agreement_is_paid_by_the_discriminator_alone() -> None:
+    """Off it changes nothing; on it takes off what categories of real pictures and of redrawn ones share."""
+    real = torch.rand(6, 1, 8, 8)
+    bare = Steps(Method(Config(categorical=(3, 2), continuous=1, **TINY)))
+    tied = Steps(Method(Config(categorical=(3, 2), continuous=1, agreement=2.0, **TINY)))
+    twin = Steps(tied.method)
+    twin.step = 1
+    twin.networks["discriminator"](real)  # batch norm learns from every pass; scores in training do not depend on it
+    copies = redrawn(real, twin.rand("another hand", 6, CHANCES))
+    views = [twin.networks["discriminator"](x).categories for x in (real, copies)]
+    shared = sum(shared_information(a.softmax(1), b.softmax(1)) for a, b in zip(*views, strict=True))
+    without, logs = bare.go(real), tied.go(real)
+    assert "agreement" not in without
+    assert logs["agreement"].item() == pytest.approx(float(shared.detach()), rel=1e-4)
+    assert tied.minimized[0][1] == pytest.approx(bare.minimized[0][1] - 2 * float(shared.detach()), rel=1e-4)
+    with pytest.raises(InputError, match="no categorical code"):
+        Method(Config(categorical=(), agreement=1.0))
 
 
 def test_latents_are_noise_then_one_hot_categories_then_values() -> None:
