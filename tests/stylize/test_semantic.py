@@ -176,17 +176,24 @@ def planned(**given: Any) -> Stylizing:
 
 
 @pytest.mark.parametrize(
-    ("of_photo", "of_style", "how"), [(0.9, 0.9, "classes"), (0.9, 0.4, "attention"), (0.4, 0.9, "clusters")]
+    ("of_photo", "of_style", "given", "how"),
+    [
+        (0.95, 0.91, {}, "classes"),
+        (0.95, 0.89, {}, "clusters"),
+        (0.89, 0.95, {}, "clusters"),
+        (0.8, 0.76, {"style_for": {"sky": np.full((16, 16, 3), 0.5, np.float32)}}, "classes"),
+        (0.8, 0.74, {"style_for": {"sky": np.full((16, 16, 3), 0.5, np.float32)}}, "attention"),
+    ],
 )
-def test_auto_asks_for_as_many_names_as_are_sure(
-    monkeypatch: pytest.MonkeyPatch, of_photo: float, of_style: float, how: str
+def test_auto_believes_the_classes_it_is_sure_of(
+    monkeypatch: pytest.MonkeyPatch, of_photo: float, of_style: float, given: dict[str, Any], how: str
 ) -> None:
     class Unsure(Known):
         def __call__(self, picture: Tensor) -> Seen:
-            return see(picture)._replace(confidence=of_photo if picture.shape[2] == 64 else of_style)
+            return see(picture)._replace(confidence={64: of_photo, 56: of_style}.get(picture.shape[2], 1.0))
 
     monkeypatch.setattr(work, "Segmenter", Unsure)
-    found = planned().plan
+    found = planned(**given).plan
     assert found is not None
     assert (found.how, found.confidence) == (how, min(of_photo, of_style))
     assert (found.content.names == ("sky", "ground")) == (how != "clusters")

@@ -94,8 +94,8 @@ class StylizeOptions:
     """Every part of the photograph takes its style from the part of the style that belongs to it: sky from sky."""
     match: Match = "auto"
     """What belongs together: `classes` (sky, water, person ... as the segmenter names them), `attention` (classes of
-    the photograph, and what looks like them in the style), `clusters` (what looks alike in both); `auto` asks for as
-    many names as the segmenter is sure of."""
+    the photograph, and what looks like them in the style), `clusters` (what looks alike in both); `auto`: classes where
+    the segmenter is sure of both pictures, else clusters."""
     segmenter: str = "scene"
     """Network that names the parts of a picture: a bundled one, a file of weights, the folder of a training run, or a
     network of `transformers` (a folder, or `hub:` and a name)."""

@@ -28,8 +28,11 @@ SMALLEST = 0.01
 """Share of the picture below which a region is given to its neighbours."""
 RADIUS, EPS = 2, 1e-3
 """Cells and variance of the filter that puts the edges of clusters onto the picture's."""
-CERTAIN = 0.75
-"""Mean confidence of the segmenter from which `auto` believes it."""
+CERTAIN = 0.9
+"""Mean confidence of the segmenter, in the picture or style where it is least sure, from which `auto` believes its
+classes: chosen on the 20 training pairs of the deep-photo set (docs/semantic.md)."""
+READ = 0.75
+"""The same where classes of the photograph are needed anyway, for styles of their own: below, attention finds them."""
 
 
 Segmenter = Callable[[Tensor], Seen]
@@ -96,7 +99,8 @@ def plan(
     meaning or look is. Raises `InputError` for a class of `by_class` that the picture does not have.
     """
     general = [k for k in range(len(styles)) if k not in by_class.values()]
-    how, confidence = "regions" if maps else match, None
+    how: str = "regions" if maps else match
+    confidence: float | None = None
     known: Sequence[Regions | None] = [None] * len(styles)
     if maps:
         own, known = maps[0], maps[1:]
@@ -104,8 +108,8 @@ def plan(
         seen = [segmenter(p) for p in (content, *styles)]
         own, known, confidence = seen[0].regions, [s.regions for s in seen[1:]], min(s.confidence for s in seen)
         if how == "auto":
-            sure = bool(by_class) or seen[0].confidence >= CERTAIN
-            how = "clusters" if not sure else "classes" if confidence >= CERTAIN else "attention"
+            enough, other = (READ, "attention") if by_class else (CERTAIN, "clusters")
+            how = "classes" if confidence >= enough else other
     compared = list[Tensor]()
     if how != "regions":
         network = features()
