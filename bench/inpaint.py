@@ -4,7 +4,7 @@
     pip install opencv-python-headless scikit-image
     python bench/inpaint.py --photos PHOTOS --split splits.json --part test --out runs/inpaint
 
-Holes: strokes, blobs and boxes mixed, and scratches (as in training); letters, half of all pixels, and a third of the
+sfumato is what `inpaint` does without a network: a plate in thin holes, patches in deep ones. Holes: strokes, blobs and boxes mixed, and scratches (as in training); letters, half of all pixels, and a third of the
 picture at its side (not in training). The same holes for every row.
 """
 
@@ -23,6 +23,7 @@ from running import command_line, machine, table
 from torch import Tensor
 
 from sfumato.models.inpainter import Filler
+from sfumato.picture.membrane import membrane
 from sfumato.restore.fill import filled
 from sfumato.train.marks import holes, scratches
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--part", default="dev")
     parser.add_argument("--count", type=int, default=30)
     parser.add_argument("--side", type=int, default=192)
-    parser.add_argument("--model", help="an inpainter; ours is left out where none is given")
+    parser.add_argument("--model", help="an inpainter; its row is left out where none is given")
     parser.add_argument("--kinds", nargs="*", default=KINDS)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -97,21 +98,17 @@ def every_way(model: str | None) -> dict[str, Way]:
         made = inpaint_biharmonic(image, (mask[0, 0] > 0).numpy(), channel_axis=-1)
         return torch.from_numpy(made).permute(2, 0, 1)[None].float().clamp(0, 1)
 
-    def mean(real: Tensor, mask: Tensor) -> Tensor:
-        known = 1 - mask
-        return ((real * known).sum((2, 3), keepdim=True) / known.sum().clamp_min(1)).expand_as(real)
-
     ways: dict[str, Way] = {
         "nothing (white)": lambda real, _: torch.ones_like(real),
-        "mean": mean,
         "Telea": opencv(cv2.INPAINT_TELEA),
         "NS": opencv(cv2.INPAINT_NS),
         "biharmonic": biharmonic,
-        "membrane": lambda real, mask: filled(None, real, mask),
+        "membrane": lambda real, mask: membrane(real, mask, 40).clamp(0, 1),
+        "sfumato": lambda real, mask: filled(None, real, mask),
     }
     if model is not None:
         filler, _ = Filler.load(model)
-        ways["ours"] = lambda real, mask: filled(filler, real, mask)
+        ways["sfumato's network"] = lambda real, mask: filled(filler, real, mask)
     return ways
 
 

@@ -20,7 +20,7 @@ def mask(rows: slice = slice(20, 30), columns: slice = slice(30, 45)) -> np.ndar
     return found
 
 
-@pytest.mark.parametrize("method", ["network", "smooth"])
+@pytest.mark.parametrize("method", ["network", "exemplar", "smooth"])
 def test_outside_the_mask_every_pixel_is_the_same(method: str, tmp_path: Path) -> None:
     model = inpainter_file(tmp_path / "i.safetensors") if method == "network" else None
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -102,7 +102,7 @@ def test_bad_input_is_a_sentence(given: dict[str, Any], sentence: str) -> None:
 
 def test_the_network_is_the_default_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("sfumato.restore.inpaint"), "DEFAULT", "no such model")
-    assert Inpainter().options.method == "smooth"
+    assert Inpainter().options.method == "exemplar"
     assert Inpainter(inpainter_file(tmp_path / "i.safetensors")).options.method == "network"
     with pytest.raises(InputError, match="bundles no inpainter"):
         Inpainter(method="network")

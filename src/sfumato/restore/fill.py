@@ -1,11 +1,11 @@
-"""Holes of any size in pictures of any size, filled by a network that was trained on small ones.
+"""Holes of any size in pictures of any size, filled.
 
-A hole is worked on within its surroundings only. Where it is deeper than the network has learnt it is halved until it
-is not, filled there, enlarged, and filled again at every size on the way up: coarse to fine.
+Without a network thin holes are closed by a plate and deep ones with what the picture shows elsewhere (exemplar.py). A
+hole is worked on within its surroundings only. Where it is deeper than a network has learnt it is halved until it is
+not, filled there, enlarged, and filled again at every size on the way up: coarse to fine.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,85 +14,65 @@ from torch import Tensor
 
 from sfumato.models.tiling import padded_to
 from sfumato.picture.membrane import membrane
+from sfumato.picture.plate import plate
 from sfumato.picture.tiles import tiles
+from sfumato.restore.exemplar import exemplar
+from sfumato.restore.holes import boxes, deepest, halved
 
 Network = Callable[[Tensor], Tensor]
 """N x 4 x H x W, pictures with their holes filled somehow and the masks, to N x 3 x H x W with them filled better."""
 
+THIN = 4
+"""Pixels from a hole's border to its middle up to which a plate closes it best."""
 DEPTH = 12
 """Pixels from a hole's border to its middle that are filled at once."""
-AROUND = 48
-"""Pixels of surroundings at least, and as many as the hole's own size."""
 TILE, HALO, ALIGN = 320, 64, 8
 """Sides in pixels of what is filled at once, and of what is seen around it."""
 
 
-class Box(NamedTuple):
-    """Rows and columns."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def meets(self, other: "Box") -> bool:
-        return (
-            self.top < other.bottom and other.top < self.bottom and self.left < other.right and other.left < self.right
-        )
-
-    def with_(self, other: "Box") -> "Box":
-        return Box(
-            min(self.top, other.top),
-            max(self.bottom, other.bottom),
-            min(self.left, other.left),
-            max(self.right, other.right),
-        )
-
-
-def filled(network: Network | None, picture: Tensor, hole: Tensor, *, depth: int = DEPTH) -> Tensor:
+def filled(
+    network: Network | None, picture: Tensor, hole: Tensor, *, depth: int = DEPTH, smooth: bool = False
+) -> Tensor:
     """A picture 1 x 3 x H x W in [0, 1] whose hole (1 x 1 x H x W, above 0.5) is filled; outside it is as it was.
 
     Args:
-        network: as `Network`; None fills by membranes alone.
+        network: as `Network`; without one see above.
         picture: what it shows in the hole does not matter.
         hole: neither empty nor everything.
         depth: pixels from a hole's border that the network fills at once.
+        smooth: without a network: deep holes by membranes, nothing is copied.
     """
-    found = picture.clone()
-    for box in boxes(hole):
-        part = (..., slice(box.top, box.bottom), slice(box.left, box.right))
-        inside = (hole[part] > 0.5).float()
-        found[part] = torch.where(inside > 0, coarse_to_fine(network, picture[part], inside, depth), picture[part])
-    return found
-
-
-def boxes(hole: Tensor) -> list[Box]:
-    """Where the parts of the hole lie, with surroundings; parts whose boxes meet go together."""
-    from scipy.ndimage import find_objects, label
-
-    height, width = hole.shape[2:]
-    numbered, _ = label((hole[0, 0] > 0.5).numpy(), np.ones((3, 3)))
-    found = list[Box]()
-    for rows, columns in find_objects(numbered):
-        around = max(AROUND, rows.stop - rows.start, columns.stop - columns.start)
-        box = Box(
-            max(0, rows.start - around),
-            min(height, rows.stop + around),
-            max(0, columns.start - around),
-            min(width, columns.stop + around),
-        )
-        while meeting := [other for other in found if box.meets(other)]:
-            found = [other for other in found if not box.meets(other)]
-            for other in meeting:
-                box = box.with_(other)
-        found.append(box)
-    return found
-
-
-def coarse_to_fine(network: Network | None, picture: Tensor, hole: Tensor, depth: int) -> Tensor:
-    """One hole in its surroundings, filled."""
+    found, left = picture.clone(), (hole > 0.5).float()
     if network is None:
-        return membrane(picture, hole, 40).clamp(0, 1)
+        found, left = thin_filled(found, left)
+    for box in boxes(left):
+        part = (..., slice(box.top, box.bottom), slice(box.left, box.right))
+        known, inside = found[part], left[part]
+        if network is not None:
+            made = coarse_to_fine(network, known, inside, depth)
+        else:
+            made = membrane(known, inside, 40).clamp(0, 1) if smooth else exemplar(known, inside)
+        found[part] = torch.where(inside > 0, made, known)
+    return found
+
+
+def thin_filled(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """The picture with thin parts of the hole (1 x 1 x H x W of 0 and 1) closed, and the hole that is left."""
+    from scipy import ndimage
+
+    inside = hole[0, 0].numpy() > 0
+    parts, count = ndimage.label(inside, np.ones((3, 3)))
+    deepest_of = ndimage.maximum(ndimage.distance_transform_edt(inside), parts, np.arange(count + 1))
+    deep = torch.from_numpy((np.asarray(deepest_of) > THIN)[parts] & inside)[None, None]
+    thin = hole * ~deep
+    if not bool(thin.any()):
+        return picture, hole
+    closed = torch.where(thin > 0, plate(picture, hole, thin).clamp(0, 1), picture)
+    return closed, hole * deep
+
+
+def coarse_to_fine(network: Network, picture: Tensor, hole: Tensor, depth: int) -> Tensor:
+    """One hole in its surroundings, filled."""
     begun = membrane(picture, hole)
     if deepest(hole) > depth and min(picture.shape[2:]) >= 16:
         small, small_hole = halved(picture, hole)
@@ -100,22 +80,6 @@ def coarse_to_fine(network: Network | None, picture: Tensor, hole: Tensor, depth
         up = F.interpolate(below, scale_factor=2, mode="bilinear", align_corners=False)
         begun = torch.where(hole > 0, up[:, :, : hole.shape[2], : hole.shape[3]], picture)
     return in_tiles(network, begun, hole)
-
-
-def deepest(hole: Tensor) -> float:
-    """Distance in pixels of the hole's innermost point from what is known."""
-    from scipy.ndimage import distance_transform_edt
-
-    return float(distance_transform_edt(hole[0, 0].numpy()).max())
-
-
-def halved(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """Half the sides, rounded up: means of what is known; a hole is where less than half is."""
-    pad = (0, picture.shape[3] % 2, 0, picture.shape[2] % 2)
-    known = F.pad(1 - hole, pad, mode="replicate")
-    share = F.avg_pool2d(known, 2)
-    small = F.avg_pool2d(F.pad(picture, pad, mode="replicate") * known, 2) / share.clamp_min(1e-6)
-    return small, (share < 0.5).to(hole)
 
 
 def in_tiles(network: Network, picture: Tensor, hole: Tensor) -> Tensor:

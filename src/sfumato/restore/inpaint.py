@@ -35,9 +35,10 @@ class InpaintOptions:
     """What of it to keep: classes or masks."""
     grow: int | None = None
     """Pixels by which the hole is grown; where left out 1.2 % of the short side for classes, none for masks."""
-    method: Literal["auto", "network", "smooth"] = "auto"
-    """`network`: a trained inpainter; `smooth`: a membrane, for thin scratches; `auto`: the network where the version
-    bundles one or --model gives one."""
+    method: Literal["auto", "network", "exemplar", "smooth"] = "auto"
+    """`network`: a trained inpainter; `exemplar`: thin holes closed as a plate would, deep ones with patches of the
+    picture itself; `smooth`: deep ones without any detail; `auto`: the network where the version bundles one or --model
+    gives one, else exemplar."""
     segmenter: str = "scene"
     """A segmenter for `only`: a bundled name, a file of weights, a training run."""
     device: str = "auto"
@@ -45,8 +46,9 @@ class InpaintOptions:
 
     def check(self) -> None:
         """Raises `InputError` for the first value that cannot be."""
-        if self.method not in ("auto", "network", "smooth"):
-            raise unknown("method", self.method, ("auto", "network", "smooth"))
+        methods = ("auto", "network", "exemplar", "smooth")
+        if self.method not in methods:
+            raise unknown("method", self.method, methods)
         wrong = isinstance(self.grow, bool) or not isinstance(self.grow, int) or not 0 <= self.grow <= 4096
         if self.grow is not None and wrong:
             raise InputError(f"grow must be a whole number between 0 and 4096, not {self.grow!r}")
@@ -67,16 +69,16 @@ class Inpainter:
         bundled = DEFAULT in entries()
         method = self.options.method
         if method == "auto":
-            method = "network" if bundled or model is not None else "smooth"
+            method = "network" if bundled or model is not None else "exemplar"
         if method == "network":
             if model is None and not bundled:
-                raise InputError("this version bundles no inpainter: say which with --model, or --method smooth")
+                raise InputError("this version bundles no inpainter: say which with --model, or --method exemplar")
             from sfumato.models.inpainter import Filler
 
             name = os.fspath(DEFAULT if model is None else model)
             self.network, self.weights[name] = Filler.load(name, choose_device(self.options.device))
         elif model is not None:
-            raise InputError("a model was given, but --method smooth uses none")
+            raise InputError(f"a model was given, but --method {method} uses none")
         self.options = replace(self.options, method=method)
         self.segmenter = Segmenter(self.options.segmenter, choose_device(self.options.device))
 
@@ -89,7 +91,7 @@ class Inpainter:
         picture, o = read_picture(source), self.options
         rgb, read = tensor_of(picture), [picture]
         hole = self._hole(picture, rgb, mask, read)
-        changed = filled(self.network, rgb, hole)
+        changed = filled(self.network, rgb, hole, smooth=o.method == "smooth")
         grow = o.grow if o.grow is not None else self._growth(picture, mask)
         return finished(
             "inpaint",
