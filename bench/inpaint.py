@@ -4,8 +4,9 @@
     pip install opencv-python-headless scikit-image
     python bench/inpaint.py --photos PHOTOS --split splits.json --part test --out runs/inpaint
 
-sfumato is what `inpaint` does without a network: a plate in thin holes, patches in deep ones. Holes: strokes, blobs and boxes mixed, and scratches (as in training); letters, half of all pixels, and a third of the
-picture at its side (not in training). The same holes for every row.
+sfumato is what `inpaint` does without a network: a plate in thin holes, patches in deep ones. Holes: strokes, blobs and
+boxes mixed, and scratches (as in training); letters, half of all pixels, and a third of the picture at its side (not in
+training). The same holes for every row.
 """
 
 import argparse

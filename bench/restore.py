@@ -203,7 +203,6 @@ def marks_bench(photos: dict[str, Tensor], args: argparse.Namespace) -> str:
                 "nothing": (damaged, torch.zeros_like(true)),
                 "morphology, Telea": (telea(damaged, classical), classical),
                 "found, Telea": (telea(damaged, found), found),
-                "found, smooth": (either(filled, None, damaged, found), found),
                 "sfumato": (either(filled, worker.network, damaged, found), found),
                 "true marks, Telea": (telea(damaged, known), known),
                 "true marks, sfumato": (either(filled, worker.network, damaged, known), known),
