@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sfumato.models.onepass import STRIDES, Colors
-from sfumato.style.recolor import color_moments
+from sfumato.picture.finish import Finish
+from sfumato.style.recolor import color_moments, keep_luminance
 from sfumato.stylize import onepass
-from sfumato.stylize.finish import Finish
 from sfumato.stylize.iterate import Style
 from sfumato.stylize.onepass import PERIOD, SAMPLE, OnePass, color_sums, cut, noise_of, reduced, spread_windows
 from sfumato.stylize.options import StylizeOptions
@@ -35,7 +35,7 @@ def run(
 ):
     options = StylizeOptions.of(method="onepass", size="original", **given)
     seen = None if masks is None else masks.sum(1, keepdim=True).clamp(0, 1)
-    finish = Finish(content, seen, options.keep_color, 8)
+    finish = Finish(content, seen, 8, keep_luminance if options.keep_color == "luminance" else None)
     parts = [Style(s, None, 1.0) for s in styles]
     return OnePass(brush, content, parts, masks, options, finish, 1 << 40)
 
@@ -300,7 +300,7 @@ def test_results_without_numbers_are_refused(tmp_path: Path) -> None:
 
 
 def test_large_results_are_integers(brush: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sfumato.stylize import finish
+    from sfumato.picture import finish
 
     content = tensor(40, 56, 1, torch.float32)
     exact = done(brush, content, keep_color="luminance")

@@ -1,17 +1,13 @@
-"""Memory: what the user allows, and the tile that fits into it."""
+"""The tile with which a picture is stylized within the memory that is allowed."""
 
-import contextlib
-import ctypes
 import math
-import re
-import sys
 from collections.abc import Callable
 
 import psutil
 
 from sfumato.errors import InputError
+from sfumato.memory import RESERVE
 
-UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 BYTES_A_PIXEL = 4400
 """Peak of one evaluation of VGG-19 to relu5_1 with its gradient, per pixel of a tile's crop (bench/README.md)."""
 BYTES_A_PIXEL_LOCAL = 600
@@ -23,36 +19,11 @@ BYTES_OF_SCORES = 64 << 20
 LARGEST_TILE = 1024
 """Of a picture that does not fit as a whole; larger tiles are no faster."""
 SMALLEST_TILE = 96
-RESERVE = 160 << 20
-"""Beside what is counted: PyTorch's scratch, pages that are only partly free."""
 WHOLE = 400_000
 """Pixels up to which the one pass paints a picture as a whole."""
 LARGEST_CROP = 280_000
 """Pixels that it paints at a time of a larger one, at most: more are hardly faster."""
 SMALLEST_CORE = 64
-
-
-def parse_bytes(text: str | int) -> int:
-    """'2GiB', '2G', '500 MB', '1.5gib' in bytes (powers of 1024). Raises `InputError`."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?b)?\s*", str(text).lower())
-    if not match or float(match[1]) <= 0:
-        raise InputError(f"{text!r} is not an amount of memory: write it like 2GiB or 500MiB")
-    return int(float(match[1]) * UNITS[match[2]])
-
-
-def allowed(max_memory: str) -> int:
-    """Bytes that this process may hold in all; 'auto' is what it holds plus three fifths of what is free."""
-    if max_memory == "auto":
-        return int(psutil.Process().memory_info().rss + 0.6 * psutil.virtual_memory().available)
-    return parse_bytes(max_memory)
-
-
-def release() -> None:
-    """Give freed memory back to the system (Linux with glibc; else nothing): a tile's and a picture's pieces do not fit
-    into each other's holes, and both would be held."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def tile_for(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sfumato.features import FeatureNetwork
 from sfumato.losses.perceptual import add_total_variation
+from sfumato.memory import release
 from sfumato.picture.tiles import Tile, tiles
 from sfumato.style.statistics import Moments, moments
 from sfumato.stylize.distances import (
@@ -28,7 +29,6 @@ from sfumato.stylize.distances import (
     StyleDistance,
     Terms,
 )
-from sfumato.stylize.memory import release
 
 Wanted = Moments | Samples
 """What the styles ask for at one layer, from `picture_moments` or `picture_samples`."""

@@ -20,11 +20,11 @@ from torch import Tensor
 from sfumato.errors import InputError
 from sfumato.models.onepass import STRIDE, STRIDES, Colors
 from sfumato.models.onepass import Style as Encoded
+from sfumato.picture.finish import Finish
 from sfumato.picture.icc import bands
 from sfumato.picture.result import floats
 from sfumato.picture.tiles import Span, Tile
 from sfumato.style.statistics import Moments, moments
-from sfumato.stylize.finish import Finish
 from sfumato.stylize.iterate import Iterate, Style
 from sfumato.stylize.memory import WHOLE, tile_of_pass
 from sfumato.stylize.options import StylizeOptions

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sfumato.errors import InputError
 from sfumato.features import FeatureNetwork
+from sfumato.memory import release
 from sfumato.picture.resize import fit_short_side, resize, resize_signed
 from sfumato.stylize.distances import LOCAL, Terms
 from sfumato.stylize.iterate import DivergedError, Iterate, Style
@@ -23,7 +24,6 @@ from sfumato.stylize.memory import (
     BYTES_A_PIXEL,
     BYTES_A_PIXEL_LOCAL,
     BYTES_OF_SCORES,
-    release,
     tile_for,
 )
 from sfumato.stylize.minimisers import LBFGS, Adam
@@ -99,7 +99,7 @@ class Optimisation:
     """One picture being fitted to styles: iterate over it; `best` and `made` are right at any moment.
 
     `content` 1 x 3 x H x W in [0, 1], `masks` 1 x K x H x W or None, all on the device of the network. With K > 1 every
-    style has a mask of its own, in their order. A picture set as `start` takes the place of the options' `init`.
+    style has a mask of its own, in their order. A picture set as `start` takes the place of the options' `init`, and gives the fine detail.
     `light` is a network of VGG-19's layers that takes its place where the short side is LIGHT_FROM pixels or more.
     """
 
@@ -180,11 +180,12 @@ class Optimisation:
         return self.light if self.light and min(scale.height, scale.width) >= LIGHT_FROM else self.network
 
     def _enlarged(self, x: Tensor, content: Tensor) -> Tensor:
-        """`x` at the content's size, with the content's own fine detail, which strokes then grow around."""
+        """`x` at the content's size, with the content's (the start's) own fine detail: strokes grow around it."""
         height, width, h, w = *content.shape[2:], *x.shape[2:]
         if (height, width) == (h, w):
             return x
-        lost = content - resize(resize(content, h, w), height, width)
+        fine = content if self.start is None else resize(self.start, height, width)
+        lost = fine - resize(resize(fine, h, w), height, width)
         return resize(x, height, width) + self.options.detail * lost
 
     def _descend(

@@ -27,12 +27,12 @@ from torch import Tensor
 from sfumato.features import FeatureNetwork
 from sfumato.picture.borders import at_edges
 from sfumato.picture.color import luminance
+from sfumato.picture.finish import Finish
 from sfumato.picture.grid import COEFFICIENTS, applied, identity, roughness, sliced, summed
 from sfumato.picture.guided import guided_filter
 from sfumato.picture.icc import bands
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.style.recolor import color_moments, transport
-from sfumato.stylize.finish import Finish
 from sfumato.stylize.iterate import DivergedError, Iterate, Style
 from sfumato.stylize.memory import tile_for
 from sfumato.stylize.minimisers import LBFGS

@@ -13,6 +13,8 @@ from torch import Tensor
 from sfumato.device import choose_device, choose_precision
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
+from sfumato.memory import allowed
+from sfumato.picture.finish import LARGE, Finish
 from sfumato.picture.io import Picture, Source, check_output, read_picture
 from sfumato.picture.masks import feather, read_mask
 from sfumato.picture.record import new_record
@@ -21,11 +23,9 @@ from sfumato.picture.resize import fit_short_side, resize
 from sfumato.picture.result import Result
 from sfumato.segment.lazy import Segmenter
 from sfumato.segment.where import selected
-from sfumato.style.recolor import match_color
-from sfumato.stylize.finish import LARGE, Finish
+from sfumato.style.recolor import keep_luminance, match_color
 from sfumato.stylize.iterate import Iterate, Style, Work
 from sfumato.stylize.like import Roles, adapted, gathered, recorded, recorded_styles, repeated
-from sfumato.stylize.memory import allowed
 from sfumato.stylize.optimise import Optimisation
 from sfumato.stylize.options import StylizeOptions
 from sfumato.stylize.semantic import Plan, plan
@@ -107,7 +107,8 @@ class Stylizing:
             self._match(regions, device)
         else:
             self._read_styles(style_masks or [None] * len(read))
-        self.finish = Finish(self.content, self._seen(), options.keep_color, source.bits)
+        kept = keep_luminance if options.keep_color == "luminance" else None
+        self.finish = Finish(self.content, self._seen(), source.bits, kept)
         if options.transfer == "style" and options.strength > 0:
             self.work = self._method(device, allowed(options.max_memory))
         if like is not None and record is not None and "model" not in given and "features" not in given:
@@ -214,11 +215,10 @@ class Stylizing:
         painter = load_painter(options.model, device)
         if options.refine == 0:
             return OnePass(painter, self.content, self.parts, self.masks, options, self.finish, limit)
-        from sfumato.stylize.refine import Refined
+        from sfumato.stylize.refine import Refined, refining
 
-        full_size = replace(options, min_size=max(self.content.shape[2:]), schedule=(options.refine,))
-        second = self._optimisation(device, limit, full_size)
-        raw = replace(self.finish, mask=None, keep_color="no")
+        second = self._optimisation(device, limit, refining(options))
+        raw = replace(self.finish, mask=None, colors=None)
         first = OnePass(painter, self.content, self.parts, self.masks, options, raw, limit, second.tile)
         return Refined(first, second)
 

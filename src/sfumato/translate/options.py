@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sfumato.errors import InputError
+from sfumato.memory import parse_bytes
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,6 @@ class TranslateOptions:
 
     def check(self) -> None:
         """Raises `InputError` for the first value that cannot be."""
-        from sfumato.stylize.memory import parse_bytes
-
         for name, low, high in (("size", 8, 65536), ("tile", 16, 65536)):
             value = getattr(self, name)
             if value == "original" or (value is None and name == "tile"):

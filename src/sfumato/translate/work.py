@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor
 from sfumato.device import choose_device
 from sfumato.errors import InputError
 from sfumato.layers.residual import CELL
+from sfumato.memory import RESERVE, allowed
 from sfumato.models.translator import LEAST, Direction, Translator, load_translator, whole_cells
+from sfumato.picture.finish import Finish
 from sfumato.picture.io import Picture, Source, read_picture
 from sfumato.picture.record import new_record
 from sfumato.picture.resize import fit_short_side, resize
@@ -21,13 +23,8 @@ from sfumato.picture.result import Result
 from sfumato.picture.tiles import Span, Tile
 from sfumato.segment.lazy import Segmenter
 from sfumato.segment.where import selected
-from sfumato.stylize.finish import Finish
-from sfumato.stylize.memory import RESERVE, allowed
 from sfumato.translate.options import TranslateOptions
 from sfumato.translate.streamed import OUTWARDS, Streamed, crop_bytes, inner_bytes
-
-if TYPE_CHECKING:
-    pass
 
 WHOLE = 1 << 20
 """Pixels up to which a picture is translated as a whole, where memory allows it."""
@@ -65,7 +62,7 @@ class Working:
         if options.only or options.except_:
             size = (content.shape[2], content.shape[3])
             mask, read = selected(options.only, options.except_, size, lambda: segmenter(content).regions, picture.name)
-        finish = Finish(content, mask, "no", picture.bits)
+        finish = Finish(content, mask, picture.bits)
         pixels, tile = self._painted(content, finish, show or (lambda *_: None))
         settings = {**asdict(options), "model": self.model, "direction": self.direction, "tile": tile}
         weights = {self.model: self.sha256} | segmenter.weights

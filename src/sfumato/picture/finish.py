@@ -1,5 +1,6 @@
-"""What is done to every method's strokes before they are the result: range, colours kept, mask."""
+"""What is done to what a verb painted before it is the result: range, colours kept, mask; patch by patch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.picture.icc import bands
-from sfumato.style.recolor import keep_luminance
-from sfumato.stylize.options import KeepColor
 
 LARGE = 1 << 24
 """Pixels up to which a result is kept as float32; a larger one as integers of the file's depth."""
@@ -24,9 +23,10 @@ class Finish:
     """1 x 3 x H x W in [0, 1]."""
     mask: Tensor | None
     """1 x 1 x H x W in [0, 1]: how much of the work is seen."""
-    keep_color: KeepColor
     bits: int
     """8 or 16: depth of the file."""
+    colors: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Pointwise, of what was painted and the content: what was painted with the content's colours."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -42,8 +42,8 @@ class Finish:
         """Finish a patch 1 x 3 x h x w, which lies at `rows` and `columns`, and write it there."""
         content = self.content[:, :, rows, columns].to(painted.device)
         picture = painted.clamp(0, 1)
-        if self.keep_color == "luminance":
-            picture = keep_luminance(picture, content)
+        if self.colors is not None:
+            picture = self.colors(picture, content)
         if self.mask is not None:  # exact outside the mask, soft at its edge
             mask = self.mask[:, :, rows, columns].to(painted.device)
             picture = torch.where(mask > 0, content + mask * (picture - content), content)
