@@ -15,7 +15,7 @@ from sfumato.restore.exemplar import (
     patches,
     prepared,
     searched,
-    voted,
+    vote,
 )
 from sfumato.restore.fill import filled
 
@@ -103,7 +103,8 @@ def test_patches_vote_for_what_they_show() -> None:
     level = prepared(torch.where(hole > 0, 0.0, whole), hole)
     field = level.targets - torch.tensor([0, 16])
     assert bool(level.sources[field[:, 0], field[:, 1]].all())
-    found = voted(level, field, torch.zeros(len(field)))
+    found = level.known.clone()
+    vote(level, found, field, torch.zeros(len(field)))
     torch.testing.assert_close(found, whole[0], atol=1e-5, rtol=0)
 
 

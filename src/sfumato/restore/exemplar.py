@@ -33,6 +33,8 @@ MANY = 300_000
 """Patches above which a size takes over what the smaller one found."""
 DEEPER = 1.3
 """By what factor a patch counts less for every pixel that its middle lies deeper in the hole (Wexler et al.: gamma)."""
+STEPS = tuple(step for n in range(1, 9) for step in ((n, 0), (-n, 0), (0, n), (0, -n)))
+"""Where else a patch is taken from when it may not be taken from its place."""
 CHUNK = 1 << 16
 """Patches that are compared at a time in the local search."""
 
@@ -70,13 +72,13 @@ def exemplar(picture: Tensor, hole: Tensor, seed: int = 0) -> Tensor:
     found, field = peeled(levels[0]), None
     for k, level in enumerate(levels):
         if field is not None:
-            field = enlarged(field, levels[k - 1], level)
-            found = voted(level, field, torch.ones(len(field)))
+            field, found = enlarged(field, levels[k - 1], level), level.known.clone()
+            vote(level, found, field, torch.ones(len(field)))
             if len(field) > MANY:
                 continue
         for _ in range(max(LEAST_ROUNDS, ROUNDS - 2 * k)):
             field, far = matched(level, found, field, chance)
-            found = voted(level, field, far)
+            vote(level, found, field, far)
     return torch.where(hole > 0, found[None], picture)
 
 
@@ -100,7 +102,9 @@ def prepared(picture: Tensor, hole: Tensor) -> Level:
     touching[:RADIUS], touching[-RADIUS:] = False, False
     touching[:, :RADIUS], touching[:, -RADIUS:] = False, False
     targets = torch.nonzero(touching)
-    depth = torch.from_numpy(distance_transform_edt(inside.numpy())).float()
+    rows, columns = (slice(int(t[0]), int(t[-1]) + 1) for t in (targets[:, 0], targets[:, 1].sort().values))
+    depth = torch.zeros(inside.shape)
+    depth[rows, columns] = torch.from_numpy(distance_transform_edt(inside[rows, columns].numpy())).float()
     return Level(picture[0], inside, targets, _whole(inside), DEEPER ** -depth[touching])
 
 
@@ -197,16 +201,20 @@ def searched(level: Level, found: Tensor, field: Tensor, chance: torch.Generator
     return field, far
 
 
-def voted(level: Level, field: Tensor, far: Tensor) -> Tensor:
-    """What the patches say together, 3 x H x W; of known pixels what is known."""
+def vote(level: Level, found: Tensor, field: Tensor, far: Tensor) -> None:
+    """`found` 3 x H x W becomes within the hole what the patches say together; the rest is left alone."""
     spread = torch.quantile(far[:: max(1, len(far) // 100_000)], 0.75).clamp_min(1e-6)
     weights = level.trust * torch.exp(-far / (2 * spread))
-    total, sums = torch.zeros(level.hole.shape), torch.zeros_like(level.known)
+    (top, left), (bottom, right) = level.targets.amin(0) - RADIUS, level.targets.amax(0) + RADIUS + 1
+    box = (slice(int(top), int(bottom)), slice(int(left), int(right)))
+    hole = level.hole[box]
+    total, sums = torch.zeros(hole.shape), torch.zeros(3, *hole.shape)
     for down, across in zip(*_around(), strict=True):
-        y, x = level.targets[:, 0] + down, level.targets[:, 1] + across
+        y, x = level.targets[:, 0] + down - top, level.targets[:, 1] + across - left
         total[y, x] += weights
         sums[:, y, x] += weights * level.known[:, field[:, 0] + down, field[:, 1] + across]
-    return torch.where(level.hole & (total > 0), sums / total.clamp_min(1e-20), level.known)
+    said = hole & (total > 0)
+    found[:, *box][:, said] = sums[:, said] / total[said]
 
 
 def enlarged(field: Tensor, below: Level, level: Level) -> Tensor:
@@ -221,9 +229,12 @@ def enlarged(field: Tensor, below: Level, level: Level) -> Tensor:
     taken = 2 * field[number[half[:, 0], half[:, 1]]] + level.targets - 2 * half
     limits = torch.tensor(level.hole.shape) - 1
     taken = torch.minimum(taken, limits).clamp(min=0)
-    wrong = ~level.sources[taken[:, 0], taken[:, 1]]
-    nearest_source = torch.from_numpy(
-        distance_transform_edt((~level.sources).numpy(), return_distances=False, return_indices=True)
-    )
-    taken[wrong] = nearest_source[:, taken[wrong, 0], taken[wrong, 1]].T.long()
+    for step in STEPS:  # where half the size knew more than this one
+        wrong = torch.nonzero(~level.sources[taken[:, 0], taken[:, 1]])[:, 0]
+        if not len(wrong):
+            return taken
+        near = torch.minimum(taken[wrong] + torch.tensor(step), limits).clamp(min=0)
+        good = level.sources[near[:, 0], near[:, 1]]
+        taken[wrong[good]] = near[good]
+    taken[~level.sources[taken[:, 0], taken[:, 1]]] = torch.nonzero(level.sources)[0]
     return taken
