@@ -1,6 +1,8 @@
 """Two pictures in one: light, seams, places, what stays, bad input."""
 
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -138,8 +140,45 @@ def test_a_background_fills_the_frame_and_a_mask_says_what_stays(tmp_path: Path)
         ({"insert": array(scene()), "at": "9,10", "strength": 2}, "strength must be a number between 0 and 1"),
         ({"insert": array(scene()), "background": array(scene())}, "one of the two"),
         ({"insert": array(scene()), "into": 3}, "into"),
+        ({"insert": array(scene()), "at": "9,10", "only": ("person",)}, "leave them out with an object"),
+        ({"background": array(scene()), "only": ("person",), "scale": 2.0}, "leave them out with a background"),
     ],
 )
 def test_bad_input_is_a_sentence(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         compose(array(scene()), **given)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.71, 1.0, 1.7])
+def test_what_is_transparent_brings_no_fringe(scale: float) -> None:
+    """A white object on a white ground cannot be seen, whatever colour its transparent pixels have."""
+    thing = np.zeros((60, 80, 4), np.uint8)
+    thing[disc()[0, 0].numpy() > 0] = 255
+    found = compose(np.ones((90, 90, 3), np.float32), insert=thing, at="45,45", scale=scale, match="none")
+    assert found.rgb.min() > 0.999
+
+
+def test_a_style_is_read_first_painted_at_the_picture_s_size_and_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = dict[str, Any]()
+
+    def painted(picture: NDArray[np.float32], style: Any, **given: Any) -> Any:
+        asked.update(given, style=style.name, size_of_picture=picture.shape)
+        return SimpleNamespace(pixels=1 - picture, record={"verb": "stylize"})
+
+    monkeypatch.setattr(import_module("sfumato.stylize"), "stylize", painted)
+    style = tmp_path / "style.png"
+    Image.fromarray(array(scene())).save(style)
+    before = style.read_bytes()
+    mask = tmp_path / "mask.png"
+    Image.fromarray((255 * disc()[0, 0].numpy()).astype(np.uint8)).save(mask)
+    given: dict[str, Any] = {"background": array(scene(seed=2)), "only": (str(mask),), "device": "cpu"}
+    done = compose(array(scene(seed=1)), style=style, **given)
+    assert asked == {"style": str(style), "size": "original", "device": "cpu", "size_of_picture": (60, 80, 3)}
+    np.testing.assert_allclose(done.rgb, 1 - compose(array(scene(seed=1)), **given).rgb, atol=1e-6)
+    with pytest.raises(InputError, match="input"):
+        done.save(style)
+    assert style.read_bytes() == before
+    with pytest.raises(InputError, match="no such file"):
+        compose(array(scene(seed=1)), style=tmp_path / "none.png", **given)

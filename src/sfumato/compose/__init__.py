@@ -116,11 +116,16 @@ def compose(
         raise InputError("say what to compose: a background or an object to insert, one of the two")
     if insert is not None and not options.at:
         raise InputError("say where the object goes: --at X,Y")
+    if insert is not None and (options.only or options.except_):
+        raise InputError("--only and --except say what stands before a background: leave them out with an object")
+    if background is not None and (options.at or options.scale != 1):
+        raise InputError("--at and --scale are of an object to insert: leave them out with a background")
     from sfumato.picture.io import read_picture
     from sfumato.picture.result import finished, tensor_of
 
     source, other = read_picture(picture), read_picture(background if background is not None else insert)
     read, weights = [source, other], dict[str, str]()
+    painting = None if style is None else read_picture(style)
     if background is not None:
         layer = _taken_out(source, options, read, weights)
         ground = framed(other, source.height, source.width)
@@ -136,11 +141,11 @@ def compose(
         made,
         settings={**asdict(options), "match": method},
         weights=weights,
-        inputs=read,
+        inputs=read if painting is None else [*read, painting],
         maps={"object": layer.mask[0, 0]},
     )
-    if style is not None:
-        done = _styled(done, style)
+    if painting is not None:
+        done = _styled(done, painting, options.device)
     if output is not None:
         done.save(output)
     return done
@@ -182,7 +187,11 @@ def placed(thing: "Picture", source: "Picture", options: ComposeOptions) -> Laye
     alpha = torch.ones(1, 1, thing.height, thing.width)
     if thing.alpha is not None:
         alpha = torch.from_numpy(thing.alpha)[None, None].contiguous()
-    small, cover = resize(tensor_of(thing), height, width), resize(alpha, height, width)
+    cover = resize(alpha, height, width)
+    small = resize(tensor_of(thing), height, width)
+    if not whole:  # what is transparent has no colour of its own to mix in
+        small = torch.where(cover > 0, resize(tensor_of(thing) * alpha, height, width) / cover.clamp_min(1e-6), small)
+        small = small.clamp(0, 1)
     x, y = read_point(options.at)
     top, left = y - height // 2, x - width // 2
     rows = slice(max(0, top), min(source.height, top + height))
@@ -236,10 +245,10 @@ def _strength(options: ComposeOptions, method: str) -> float:
     return AUTO.get(method, 1.0) * options.strength if options.match == "auto" else options.strength
 
 
-def _styled(done: "Result", style: "Source") -> "Result":
-    """The whole painted in a style."""
+def _styled(done: "Result", style: "Picture", device: str) -> "Result":
+    """The whole painted in a style, at its own size."""
     from sfumato.stylize import stylize
 
-    painted = stylize(done.rgb, style)
+    painted = stylize(done.rgb, style, size="original", device=device)
     record = {**done.record, "style": painted.record}
-    return replace(done, pixels=painted.rgb, record=record)
+    return replace(done, pixels=painted.pixels, record=record)
