@@ -46,20 +46,22 @@ def restore(
     sfumato restore old.jpg -o new.png --color
     """
     from sfumato.restore import Restorer
-    from sfumato.restore.mend import write_marks
+    from sfumato.restore.mend import check_apart, write_marks
 
     photos, many = expand(inputs)
     if many and mask is not None:
         raise InputError("a mask belongs to one photograph: give one")
+    marks = {} if explain is None else targets_of(photos, many, explain, lambda photo: f"{photo.stem}-marks.png")
+    if not many and marks and output is not None and output.suffix:
+        check_apart(output, marks[photos[0]])
 
     def prepare() -> "Callable[[Path], Result]":
         worker = Restorer(**given(options))
 
         def work(photo: Path) -> "Result":
             done = worker(photo, mask)
-            if explain is not None:
-                inside = many or explain.is_dir() or not explain.suffix
-                write_marks(done, explain / f"{photo.stem}-marks.png" if inside else explain)
+            if marks:
+                write_marks(done, marks[photo])
             return done
 
         return work

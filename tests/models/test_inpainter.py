@@ -58,6 +58,15 @@ def test_it_changes_nothing_outside_the_hole() -> None:
     assert float(filler(torch.cat([picture, mask], 1)).max()) <= 1
 
 
+def test_pictures_go_to_where_the_network_is() -> None:
+    class Where(Inpainter):
+        def forward(self, pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return pictures + mask
+
+    config = Config(channels=4, blocks=1)
+    assert Filler(Where(config), config, "meta")(torch.zeros(1, 4, 16, 16)).device.type == "meta"
+
+
 def test_its_size_is_as_promised() -> None:
     kept = sum(p.numel() for p in Inpainter(Config()).state_dict().values() if p.is_floating_point())
     assert 1_500_000 < kept < 2_000_000

@@ -45,6 +45,18 @@ def test_a_smooth_picture_is_mended_by_a_membrane() -> None:
     assert np.abs(done.rgb * 255 - pixels).max() < 1.5
 
 
+def test_what_is_to_be_kept_is_kept_from_the_growth_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name, columns in (("all.png", slice(30, 45)), ("keep.png", slice(40, 60))):
+        Image.fromarray(mask(columns=columns)).save(tmp_path / name)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    only, but = (str(tmp_path / "all.png"),), (str(tmp_path / "keep.png"),)
+    done = inpaint(pixels, only=only, except_=but, grow=3, method="smooth")
+    assert np.array_equal(done.rgb[20:30, 40:60], pixels[20:30, 40:60].astype(np.float32) / 255)
+    assert bool((done.maps["hole"][17:33, 30:40] > 0).all())  # it grew elsewhere
+
+
 def test_a_class_is_removed_with_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     from sfumato.picture.regions import Regions
     from sfumato.segment.work import Seen

@@ -13,6 +13,7 @@ from sfumato.restore import Restorer, restore
 from sfumato.restore.mend import thin
 from sfumato.weights import registry
 
+from .made import inpainter_file
 from .models import denoiser_file, finder_file, lines
 
 
@@ -88,6 +89,35 @@ def test_a_mask_by_hand_is_filled_too_and_explained(models: dict[str, str], tmp_
     assert np.array_equal(shown > 0.5, done.maps["marks"].numpy() > 0.5)
     assert (shown[51:53, 12:58] == 1).all()
     assert read_record(why)["map"] == "marks"
+
+
+def test_a_mask_is_filled_by_the_inpainter_without_looking_for_scratches(tmp_path: Path) -> None:
+    model = str(inpainter_file(tmp_path / "i.safetensors"))
+    picture, mask = photo()[0], np.zeros((72, 72), np.uint8)
+    mask[50:54, 10:60] = 255
+    only_mask: dict[str, Any] = {"mask": mask, "scratches": False, "noise": 0, "fading": 0}
+    done = restore(picture, inpainter=model, **only_mask)
+    assert list(done.record["weights"]) == [model]
+    assert not torch.equal(done.tensor, restore(picture, **only_mask).tensor)
+
+
+def test_the_result_and_its_marks_are_two_files(models: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    write_picture(tmp_path / "in.png", photo()[0])
+    with pytest.raises(InputError, match="cannot both become"):
+        restore(tmp_path / "in.png", output=out, explain=tmp_path / "." / "out.png", finder=models["finder"])
+    flags = ["-o", str(out), "--explain", str(out), "--finder", models["finder"], "-q"]
+    assert cli.main(["restore", str(tmp_path / "in.png"), *flags]) == 2
+    assert not out.exists()
+
+
+def test_marks_of_two_folders_do_not_replace_one_another(models: dict[str, str], tmp_path: Path) -> None:
+    names = [tmp_path / folder / "a.png" for folder in ("one", "two")]
+    for name in names:
+        write_picture(name, photo()[0])
+    flags = ["--finder", models["finder"], "--noise", "0", "--explain", str(tmp_path / "why"), "-q"]
+    assert cli.main(["restore", *map(str, names), *flags]) == 2
+    assert not (tmp_path / "why").exists()
 
 
 def test_bad_options_are_said_in_a_sentence(models: dict[str, str]) -> None:

@@ -282,7 +282,8 @@ class Filler:
     def __call__(self, planes: Tensor) -> Tensor:
         """N x 4 x H x W, a picture with its holes filled somehow and the mask: N x 3 x H x W in [0, 1], filled better.
 
-        On the network's device, sides multiples of 8.
+        Sides are multiples of 8; the result is on the network's device.
         """
+        planes = planes.to(self.device)
         found: Tensor = self.network(planes[:, :3], planes[:, 3:])
         return found.float().clamp(0, 1)

@@ -123,6 +123,9 @@ class Inpainter:
             read += more
             hole = torch.minimum(hole, (chosen > 0.5).float())
         hole = grown(hole, o.grow if o.grow is not None else self._growth(picture, mask))
+        if o.except_:  # what is to be kept is kept from the growth too
+            kept, _ = selected((), o.except_, size, lambda: self.segmenter(rgb).regions, picture.name)
+            hole = torch.minimum(hole, (kept > 0.5).float())
         if not bool(hole.any()):
             raise InputError(f"nothing of {picture.name!r} is to be filled")
         if bool(hole.all()):

@@ -95,11 +95,12 @@ class Restorer:
                 self.finder, self.weights[finder] = blemishes.Finder.load(finder, device)
             else:
                 self.notes.append("this version bundles nothing that finds scratches: show them with --mask")
-            if inpainter := chosen(o.inpainter, INPAINTER):
-                from sfumato.models.inpainter import Filler
+            o = replace(o, finder=finder)
+        if inpainter := chosen(o.inpainter, INPAINTER):  # masks are filled without scratches too
+            from sfumato.models.inpainter import Filler
 
-                self.network, self.weights[inpainter] = Filler.load(inpainter, device)
-            o = replace(o, finder=finder, inpainter=inpainter)
+            self.network, self.weights[inpainter] = Filler.load(inpainter, device)
+            o = replace(o, inpainter=inpainter)
         if o.noise > 0:
             if denoiser := chosen(o.denoiser, DENOISER):
                 self.denoising = Denoising(denoiser, strength=o.noise, device=o.device)
@@ -209,12 +210,21 @@ def restore(
     Raises:
         InputError: whatever cannot be used, in one sentence.
     """
+    check_apart(output, explain)
     done = Restorer(**given)(picture, mask)
     if output is not None:
         done.save(output)
     if explain is not None:
         write_marks(done, explain)
     return done
+
+
+def check_apart(output: str | os.PathLike[str] | None, explain: str | os.PathLike[str] | None) -> None:
+    """Raises `InputError` where the result and its marks would be one file."""
+    if output is not None and explain is not None and Path(output).resolve() == Path(explain).resolve():
+        raise InputError(
+            f"the result and its marks cannot both become {os.fspath(output)!r}: give --explain another name"
+        )
 
 
 def write_marks(done: "Result", path: str | os.PathLike[str]) -> None:
