@@ -211,7 +211,7 @@ def test_every_option_has_a_sentence_of_help() -> None:
 
 
 def test_options_of_another_method_are_refused_by_name() -> None:
-    plain, refined = StylizeOptions.of(method="onepass"), StylizeOptions.of(method="onepass", refine=5)
+    plain, refined = (StylizeOptions.of(method="onepass", refine=n) for n in (0, 5))
     optimise = StylizeOptions.of(method="optimise")
     for name in OF_OPTIMISE:
         for options in (plain, refined):
@@ -219,7 +219,7 @@ def test_options_of_another_method_are_refused_by_name() -> None:
                 refuse_foreign(options, [name])
         refuse_foreign(optimise, [name])
     for name in OF_OBJECTIVE:
-        with pytest.raises(InputError, match=f"^{name} .* method onepass: .* or add refine"):
+        with pytest.raises(InputError, match=f"^{name} .* method onepass: .* or give refine at least 1"):
             refuse_foreign(plain, [name])
         refuse_foreign(refined, [name])
         refuse_foreign(optimise, [name])
@@ -259,3 +259,22 @@ def test_a_preset_is_of_a_method() -> None:
         if name != "default":
             with pytest.raises(InputError, match=f"the preset '{name}' is of the method {method}, not of {other}"):
                 refuse_foreign(StylizeOptions.of(preset=name, method=other), ["preset", "method"])
+
+
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [
+        ({}, "onepass"),
+        ({"content_weight": 0.5, "size": 300}, "onepass"),
+        ({"steps": 30}, "optimise"),
+        ({"init": "noise", "seed": 3}, "optimise"),
+        ({"smoothness": 0.2, "steps": 3}, "photo"),
+        ({"preset": "default", "min_size": 64}, "optimise"),
+        ({"preset": "fast"}, "optimise"),
+        ({"preset": "photo", "steps": 3}, "photo"),
+    ],
+)
+def test_the_options_given_choose_the_method_where_none_is_named(given: dict[str, Any], method: str) -> None:
+    options = StylizeOptions.of(**given)
+    assert options.method == method
+    refuse_foreign(options, given)

@@ -14,7 +14,7 @@ from sfumato.picture.color import rgb_to_yiq
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
 from sfumato.picture.result import Result
-from sfumato.stylize import iter_stylize, painter, stylize, work
+from sfumato.stylize import iter_stylize, painter, refine, stylize, work
 
 from .made import array
 from .trained import weights
@@ -38,7 +38,7 @@ GIVEN: dict[str, Any] = {}
 
 
 def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Result:
-    return stylize(content, styles, **{"method": "onepass", "device": "cpu", **GIVEN, **given})
+    return stylize(content, styles, **{"method": "onepass", "refine": 0, "device": "cpu", **GIVEN, **given})
 
 
 def half(height: int, width: int, *, right: bool = False) -> np.ndarray:
@@ -217,7 +217,7 @@ def test_sixteen_bits_and_alpha_are_carried(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_large_result_is_written_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
-    from sfumato.stylize import finish
+    from sfumato.picture import finish
 
     content = np.rint(CONTENT * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     made(content, output=tmp_path / "a.png")
@@ -326,11 +326,31 @@ def test_refine_interrupted_keeps_the_best_and_can_be_repeated(tmp_path: Path, a
         next(iterator)
     iterator.close()  # type: ignore[attr-defined]
     result = work.result()
-    assert result.record["settings"]["refine"] == after - 1
+    settings = result.record["settings"]
+    assert (settings["refine"], settings["schedule"]) == ((8, [after - 1]) if after > 1 else (0, ()))
     result.save(tmp_path / "a.png")
     again = stylize(CONTENT, STYLE, like=tmp_path / "a.png")
     np.testing.assert_array_equal(again.rgb, result.rgb)
     assert again.record == result.record
+
+
+@pytest.mark.usefixtures("light")
+def test_refine_goes_from_coarse_to_fine_with_the_detail_of_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refine, "SMALLEST", 16)
+    given = {"method": "onepass", "precision": "float32", "refine": 1, "schedule": (1, 1), **GIVEN}
+    moments = list(iter_stylize(CONTENT[:32, :48], STYLE, **given))
+    assert [m.size for m in moments[1:]] == [(16, 24), (32, 48)]
+    plain = made(CONTENT[:32, :48], precision="float32")
+    same = made(CONTENT[:32, :48], **{k: v for k, v in given.items() if k != "model"})
+    np.testing.assert_allclose(same.rgb, plain.rgb, atol=0.02)  # no step was followed; the pass comes back together
+    assert same.record["settings"]["schedule"] == [1, 1]
+
+
+@pytest.mark.usefixtures("light")
+def test_refine_within_a_time_budget() -> None:
+    few = made(precision="float32", refine=100_000, time_budget="0.3s")
+    assert 1 <= few.record["settings"]["schedule"][0] < 5000
+    assert few.record["settings"]["time_budget"] is None
 
 
 @pytest.mark.usefixtures("light")
@@ -356,9 +376,9 @@ def test_optimisation_takes_a_mask_for_each_style() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"steps": 30}, "steps is not an option of the method onepass"),
-        ({"content_weight": 1.0}, "content_weight is not an option of the method onepass.*or add refine"),
-        ({"time_budget": "10s", "refine": 3}, "time_budget is not an option of the method onepass"),
+        ({"steps": 30, "refine": 2}, "steps is not an option of the method onepass"),
+        ({"content_weight": 1.0, "refine": 0}, "content_weight is not an option of the method onepass.*give refine"),
+        ({"time_budget": "10s", "refine": 0}, "time_budget is not an option of the method onepass"),
         ({"method": "optimise"}, "model is not an option of the method optimise"),
         ({"preset": "fine"}, "the preset 'fine' is of the method optimise"),
         ({"model": "nowhere.safetensors"}, "nowhere.safetensors: no such file"),
