@@ -76,6 +76,15 @@ def test_nearest_patches_are_the_nearest() -> None:
     torch.testing.assert_close(row.view(3, 7, 7), picture[:, 6:13, 9:16])
 
 
+def test_among_equals_the_patch_at_the_same_height_is_taken() -> None:
+    """Rows that repeat: of equal patches that at the target's own height is nearest, none is a period off."""
+    whole = stripes(64, 64)[..., :1].expand(1, 3, 64, 64).contiguous()  # the same in every column
+    level = prepared(whole, square(64, 64, 28, 28, 8))
+    field, far = matched(level, whole[0], None, torch.Generator().manual_seed(0))
+    assert torch.equal(field[:, 0], level.targets[:, 0])
+    assert float(far.max()) < 1e-5
+
+
 def texture() -> Tensor:
     rough = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
     return torch.nn.functional.avg_pool2d(rough, 5, 1, 2)

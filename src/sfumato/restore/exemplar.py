@@ -35,6 +35,9 @@ DEEPER = 1.3
 """By what factor a patch counts less for every pixel that its middle lies deeper in the hole (Wexler et al.: gamma)."""
 STEPS = tuple(step for n in range(1, 9) for step in ((n, 0), (-n, 0), (0, n), (0, -n)))
 """Where else a patch is taken from when it may not be taken from its place."""
+NEARBY = 0.15
+"""Weight of the distance between two patches' heights, in heights of the picture, beside the root mean square of their
+colours': skies lie above meadows."""
 CHUNK = 1 << 16
 """Patches that are compared at a time in the local search."""
 
@@ -121,6 +124,12 @@ def _around() -> tuple[Tensor, Tensor]:
     return steps.repeat_interleave(SIDE), steps.repeat(SIDE)
 
 
+def described(picture: Tensor, middles: Tensor) -> Tensor:
+    """Rows whose squared distances, over the numbers in a patch, are those of patches and of their heights."""
+    place = NEARBY * (3 * SIDE * SIDE) ** 0.5 / picture.shape[1] * middles[:, :1]
+    return torch.cat([patches(picture, middles), place], 1)
+
+
 def nearest_patches(rows: Tensor, there: Tensor) -> Tensor:
     """For each of `rows` P x C the number of the row of `there` S x C at the least distance."""
     ones, lengths = torch.ones(len(rows), 1), there.square().sum(1, keepdim=True)
@@ -151,20 +160,22 @@ def peeled(level: Level) -> Tensor:
 
 
 def matched(level: Level, found: Tensor, field: Tensor | None, chance: torch.Generator) -> tuple[Tensor, Tensor]:
-    """For every target the middle of its nearest source, T x 2, and their mean squared distance, T."""
+    """For every target the middle of its nearest source, T x 2, and their distance, T."""
     middles = torch.nonzero(level.sources)
     if field is None or len(middles) * len(level.targets) <= PAIRS:
-        there = patches(level.known, middles)
-        best = [nearest_patches(patches(found, part), there) for part in torch.split(level.targets, CHUNK)]
+        there = described(level.known, middles)
+        best = [nearest_patches(described(found, part), there) for part in torch.split(level.targets, CHUNK)]
         field = middles[torch.cat(best)]
         return field, distances(level, found, level.targets, field)
     return searched(level, found, field, chance)
 
 
 def distances(level: Level, found: Tensor, targets: Tensor, field: Tensor) -> Tensor:
-    """T: mean squared distances of targets T x 2 to sources T x 2."""
+    """T: distances of targets T x 2 to sources T x 2, squared and over the numbers in a patch."""
     parts = zip(torch.split(targets, CHUNK), torch.split(field, CHUNK), strict=True)
-    return torch.cat([(patches(found, a) - patches(level.known, b)).square().mean(1) for a, b in parts])
+    return torch.cat([(described(found, a) - described(level.known, b)).square().sum(1) for a, b in parts]) / (
+        3 * SIDE * SIDE
+    )
 
 
 def searched(level: Level, found: Tensor, field: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:
