@@ -52,9 +52,7 @@ class Recorder:
 def ours(args: Namespace, recorder: Recorder) -> None:
     from sfumato.stylize import iter_stylize
 
-    work = iter_stylize(
-        args.content, args.style, **{"method": "optimise", "size": args.size, "device": args.device, **args.options}
-    )
+    work = iter_stylize(args.content, args.style, **{"size": args.size, "device": args.device, **args.options})
     step = 0
     for iterate in work:
         step = iterate.step

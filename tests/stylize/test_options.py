@@ -219,7 +219,7 @@ def test_options_of_another_method_are_refused_by_name() -> None:
                 refuse_foreign(options, [name])
         refuse_foreign(optimise, [name])
     for name in OF_OBJECTIVE:
-        with pytest.raises(InputError, match=f"^{name} .* method onepass: .* or give refine at least 1"):
+        with pytest.raises(InputError, match=f"^{name} .* method onepass: .* or add refine"):
             refuse_foreign(plain, [name])
         refuse_foreign(refined, [name])
         refuse_foreign(optimise, [name])
@@ -264,12 +264,13 @@ def test_a_preset_is_of_a_method() -> None:
 @pytest.mark.parametrize(
     ("given", "method"),
     [
-        ({}, "onepass"),
-        ({"content_weight": 0.5, "size": 300}, "onepass"),
-        ({"steps": 30}, "optimise"),
+        ({}, "optimise"),
+        ({"content_weight": 0.5, "size": 300}, "optimise"),
+        ({"content_weight": 0.5, "refine": 5}, "onepass"),
+        ({"model": "onepass"}, "onepass"),
         ({"init": "noise", "seed": 3}, "optimise"),
         ({"smoothness": 0.2, "steps": 3}, "photo"),
-        ({"preset": "default", "min_size": 64}, "optimise"),
+        ({"preset": "default", "refine": 5}, "onepass"),
         ({"preset": "fast"}, "optimise"),
         ({"preset": "photo", "steps": 3}, "photo"),
     ],

@@ -38,7 +38,7 @@ GIVEN: dict[str, Any] = {}
 
 
 def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Result:
-    return stylize(content, styles, **{"method": "onepass", "refine": 0, "device": "cpu", **GIVEN, **given})
+    return stylize(content, styles, **{"method": "onepass", "device": "cpu", **GIVEN, **given})
 
 
 def half(height: int, width: int, *, right: bool = False) -> np.ndarray:
@@ -377,7 +377,7 @@ def test_optimisation_takes_a_mask_for_each_style() -> None:
     ("given", "sentence"),
     [
         ({"steps": 30, "refine": 2}, "steps is not an option of the method onepass"),
-        ({"content_weight": 1.0, "refine": 0}, "content_weight is not an option of the method onepass.*give refine"),
+        ({"content_weight": 1.0, "refine": 0}, "content_weight is not an option of the method onepass.*add refine"),
         ({"time_budget": "10s", "refine": 0}, "time_budget is not an option of the method onepass"),
         ({"method": "optimise"}, "model is not an option of the method optimise"),
         ({"preset": "fine"}, "the preset 'fine' is of the method optimise"),

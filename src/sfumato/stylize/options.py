@@ -22,15 +22,15 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 class StylizeOptions:
     """How a picture is stylized. Defaults make a painting of a photograph within a minute on two cores."""
 
-    method: Method = "onepass"
-    """`onepass`: a trained network paints at once, and `refine` works its picture over; `optimise` fits the photograph
-    to the style (Gatys et al. 2016); `photo` takes light and colours and leaves every line where it is. Left out, it is
-    the one that the options given belong to."""
+    method: Method = "optimise"
+    """`onepass`: a trained network paints at once; `optimise` fits the picture to the style (Gatys et al. 2016);
+    `photo` takes light and colours and leaves every line where it is. Left out, it is the one that the options given
+    belong to."""
     model: str = "onepass"
     """Network of the one pass: a bundled one by name, a file of weights, or the folder of a training run."""
-    refine: int = 20
-    """Steps of optimisation on top of the one pass at a short side of 256 pixels, and fewer at every larger size;
-    0 leaves the network's own picture, in a fraction of the time."""
+    refine: int = 0
+    """Steps of optimisation on top of the one pass at a short side of 256 pixels, such as 20, and fewer at every
+    larger size."""
     preset: str = "default"
     """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter), `photo` (of that method)."""
     size: int | Literal["original"] = 512
@@ -246,9 +246,9 @@ OF_OPTIMISE = (
 
 def method_of(given: Collection[str]) -> Method:
     """The method that is meant where none is named: the one that alone has one of the options given."""
-    if any(name in OF_PHOTO for name in given):
-        return "photo"
-    return "optimise" if any(name in OF_OPTIMISE for name in given) else StylizeOptions.method
+    if any(name in OF_ONE_PASS for name in given):
+        return "onepass"
+    return "photo" if any(name in OF_PHOTO for name in given) else StylizeOptions.method
 
 
 def refuse_foreign(options: StylizeOptions, given: Collection[str]) -> None:
@@ -258,7 +258,7 @@ def refuse_foreign(options: StylizeOptions, given: Collection[str]) -> None:
         if options.method == "optimise" and name in OF_ONE_PASS:
             raise InputError(f"{name} is not an option of the method optimise: leave it out, or take method onepass")
         if options.method == "onepass" and name in (*OF_OPTIMISE, *(() if refined else OF_OBJECTIVE)):
-            with_refine = ", or give refine at least 1" if name in OF_OBJECTIVE else ""
+            with_refine = ", or add refine" if name in OF_OBJECTIVE else ""
             raise InputError(
                 f"{name} is not an option of the method onepass: leave it out, or take method optimise{with_refine}"
             )

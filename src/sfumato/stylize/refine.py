@@ -10,7 +10,6 @@ from sfumato.stylize.onepass import OnePass
 from sfumato.stylize.optimise import Optimisation
 from sfumato.stylize.options import StylizeOptions
 
-
 SMALLEST = 256
 """Short side at which it begins: below, photograph and strokes of the pass would both be lost."""
 
