@@ -99,9 +99,9 @@ class Optimisation:
     """One picture being fitted to styles: iterate over it; `best` and `made` are right at any moment.
 
     `content` 1 x 3 x H x W in [0, 1], `masks` 1 x K x H x W or None, all on the device of the network. With K > 1 every
-    style has a mask of its own, in their order. A picture set as `start` takes the place of the options' `init`, and its
-    fine detail that of the content. `light` is a network of VGG-19's layers that takes its place where the short side is
-    LIGHT_FROM pixels or more.
+    style has a mask of its own, in their order. A picture set as `start` takes the place of the options' `init`; its
+    fine detail that of the content. `light` is a network of VGG-19's layers that takes its place where the short side
+    is LIGHT_FROM pixels or more.
     """
 
     def __init__(
