@@ -10,6 +10,7 @@ import pytest
 import torch
 from stylize.made import array
 from stylize.trained import weights
+from translate.made import landscape, write_model
 
 from sfumato import cli
 from sfumato.errors import InputError
@@ -89,9 +90,50 @@ def test_the_colour_map_is_the_network_s() -> None:
         np.testing.assert_allclose(found[name], value, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["light", "mask", "unit", "cut"])
+def test_onnxruntime_translates_what_pytorch_translates(kind: str, tmp_path: Path) -> None:
+    from sfumato.export import translate_example
+    from sfumato.models.translator import load_translator
+
+    model, out = write_model(tmp_path, kind), tmp_path / "onnx"
+    translator, sha256 = load_translator(model)
+    names = [*(f"{d}.onnx" for d in translator.directions), "model.json", "translate.py"]
+    assert [p.name for p in export_onnx(model, out)] == names
+    what = json.loads((out / "model.json").read_text())
+    assert (what["family"], what["sha256"], what["directions"]) == (
+        {"light": "cyclegan", "mask": "cyclegan"}.get(kind, kind),
+        sha256,
+        list(translator.directions),
+    )
+    for direction in translator.directions:
+        for size in ((40, 56), (57, 131), (5, 18)):
+            picture = landscape(*size)
+            wanted = translator.translate(picture, direction).numpy()
+            found = translate_example.translate(out / f"{direction}.onnx", picture.numpy())
+            assert wanted.std() > 0.05
+            np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_the_program_beside_a_translator_works_alone(tmp_path: Path) -> None:
+    export_onnx(write_model(tmp_path, "cut"), tmp_path / "onnx")
+    write_picture(tmp_path / "a.jpg", array(50, 70, 1))
+    code = (
+        "import runpy, sys; sys.modules['torch'] = sys.modules['sfumato'] = None; "
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "onnx" / "translate.py", "onnx/a_to_b.onnx", "a.jpg", "out.png"]
+    for more, size in (([], (50, 70)), (["30"], (30, 42))):
+        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        out = read_picture(tmp_path / "out.png")
+        assert (out.height, out.width) == size
+
+
 def test_what_cannot_be_exported(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="no such file"):
         export_onnx("nowhere.safetensors", tmp_path)
+    with pytest.raises(InputError, match="a deeplab model cannot be exported; these can: onepass, cyclegan"):
+        export_onnx("scene", tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         export_onnx(str(exported / "w.safetensors"), tmp_path / "file")

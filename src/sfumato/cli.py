@@ -291,12 +291,12 @@ def demo(
 
 @app.command
 def export(
-    model: Annotated[str, Parameter(help="A one-pass network: bundled name, file of weights, or training run.")],
+    model: Annotated[str, Parameter(help="A one-pass network or a translator: bundled name, file of weights, or run.")],
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The folder to write.")],
 ) -> int:
-    """Write a one-pass network as ONNX, with a program that uses it, and print the paths.
+    """Write a one-pass network or a translator as ONNX, with a program that uses it, and print the paths.
 
     sfumato export onepass -o onepass-onnx/
     """
