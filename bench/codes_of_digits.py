@@ -18,6 +18,25 @@ from sfumato.features.classifier import load_classifier
 from sfumato.models.infogan import Sampler
 
 
+def counted(sampler: Sampler, features: str, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """How often every value of the code (rows) made what the classifier calls each class (columns); its classes."""
+    judge = load_classifier(features)
+    code = next(code for code in sampler.codes if len(code.values) == len(judge.classes))
+    seen = np.zeros((len(code.values), len(judge.classes)), int)
+    for row, value in enumerate(code.values):
+        for start in range(0, count, 200):
+            seeds = range(1 + start, 1 + min(start + 200, count))
+            made = sampler.paint(sampler.turn(sampler.draw(seeds), code.name, value))
+            found = judge.chances((made * 255).round() / 255).argmax(1)
+            seen[row] += np.bincount(found.numpy(), minlength=seen.shape[1])
+    return seen, judge.classes
+
+
+def named(seen: np.ndarray) -> list[int]:
+    """The class that each value of the code is called after: one each, so that most are right (Hungarian method)."""
+    return [int(column) for column in linear_sum_assignment(-seen)[1]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -25,21 +44,16 @@ def main() -> None:
     parser.add_argument("--features", default="digits")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    sampler, judge = Sampler.load(args.model), load_classifier(args.features)
-    (code,) = [code for code in sampler.codes if len(code.values) == 10][:1]
-    seen = np.zeros((10, len(judge.classes)), int)
-    for row, value in enumerate(code.values):
-        for start in range(0, args.count, 200):
-            seeds = range(1 + start, 1 + min(start + 200, args.count))
-            made = sampler.paint(sampler.turn(sampler.draw(seeds), code.name, value))
-            found = judge.chances((made * 255).round() / 255).argmax(1)
-            seen[row] += np.bincount(found.numpy(), minlength=seen.shape[1])
-    rows, columns = linear_sum_assignment(-seen)
+    seen, classes = counted(Sampler.load(args.model), args.features, args.count)
+    names = named(seen)
     print(f"    {command_line()}\n\n{machine()}\n")
-    for row, column in zip(rows, columns, strict=True):
-        share = seen[row, column] / seen[row].sum()
-        print(f"{code.name} {code.labels[row]}: digit {judge.classes[column]}, {share:.1%}")
-    print(f"accuracy {seen[rows, columns].sum() / seen.sum():.4f} of {seen.sum()} digits")
+    for row, column in enumerate(names):
+        share = seen[row] / seen[row].sum()
+        others = [f"{classes[k]} {share[k]:.1%}" for k in np.argsort(-share) if k != column and share[k] >= 0.02]
+        print(
+            f"value {row}: digit {classes[column]}, {share[column]:.1%}" + (f"; {', '.join(others)}" if others else "")
+        )
+    print(f"accuracy {seen[range(len(names)), names].sum() / seen.sum():.4f} of {seen.sum()} digits")
 
 
 if __name__ == "__main__":
