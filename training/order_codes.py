@@ -4,7 +4,8 @@
     python training/order_codes.py runs/infogan --features digits --out ordered.safetensors
 
 Training knows no classes, so its categories come in any order. What they stand for is counted with a classifier, as in
-bench/codes_of_digits.py, and columns of the generator's first layer are exchanged: the pictures stay what they were. The discriminator is left out.
+bench/codes_of_digits.py, and columns of the generator's first layer are exchanged: the pictures stay what they were.
+The discriminator is left out.
 """
 
 import argparse
