@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sfumato.features.sources import load_features
 from sfumato.metrics.style_transfer import Reference, StyleJudge
-from sfumato.models.onepass import STRIDES, Colors, Style
+from sfumato.models.onepass_networks import STRIDES, Colors, Style
 from sfumato.style.recolor import color_moments
 from sfumato.stylize.painter import load_painter
 

@@ -79,7 +79,7 @@ def test_the_program_beside_the_graphs_works_alone(exported: Path, tmp_path: Pat
 
 
 def test_the_colour_map_is_the_network_s() -> None:
-    from sfumato.models.onepass import Colors, Style
+    from sfumato.models.onepass_networks import Colors, Style
     from sfumato.style.recolor import color_moments
 
     photo, painting = (np.ascontiguousarray(array(30, 40, k).transpose(2, 0, 1)[None]) for k in (1, 2))

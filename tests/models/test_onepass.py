@@ -10,18 +10,8 @@ from sfumato.errors import InputError
 from sfumato.features.sources import IMAGENET
 from sfumato.features.vgg import CONVS, VGG19, Weights
 from sfumato.layers.patches import ProjectedJudge
-from sfumato.models.onepass import (
-    STRIDES,
-    STYLE_LAYERS,
-    Colors,
-    Config,
-    Generator,
-    Method,
-    Standardise,
-    Style,
-    StyleEncoder,
-    halves,
-)
+from sfumato.models.onepass import STYLE_LAYERS, Config, Method, halves
+from sfumato.models.onepass_networks import STRIDES, Colors, Generator, Standardise, Style, StyleEncoder
 from sfumato.style.recolor import color_moments
 
 from .steps import steps_of

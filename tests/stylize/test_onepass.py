@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfumato.models.onepass import STRIDES, Colors
+from sfumato.models.onepass_networks import STRIDES, Colors
 from sfumato.picture.finish import Finish
 from sfumato.style.recolor import color_moments, keep_luminance
 from sfumato.stylize import onepass

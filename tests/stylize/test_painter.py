@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato.errors import InputError
 from sfumato.layers.modulated import AdaptiveConv, Statistics
-from sfumato.models.onepass import STRIDES, Colors, Style
+from sfumato.models.onepass_networks import STRIDES, Colors, Style
 from sfumato.style.recolor import color_moments
 from sfumato.stylize import painter as module
 from sfumato.stylize.painter import Folded, Painter, Reach, load_painter

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from sfumato.models.onepass import Config, Generator, StyleEncoder
+from sfumato.models.onepass import Config
+from sfumato.models.onepass_networks import Generator, StyleEncoder
 from sfumato.stylize.painter import Painter
 from sfumato.weights.files import load_model, save_model
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sfumato.models.onepass import STRIDES, Colors, Generator, StyleEncoder
+from sfumato.models.onepass_networks import STRIDES, Colors, Generator, StyleEncoder
 
 Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]
 """A module, an example of its inputs by name, names of its outputs, and which sides are free."""

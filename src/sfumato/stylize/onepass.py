@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.errors import InputError
-from sfumato.models.onepass import STRIDE, STRIDES, Colors
-from sfumato.models.onepass import Style as Encoded
+from sfumato.models.onepass_networks import STRIDE, STRIDES, Colors
+from sfumato.models.onepass_networks import Style as Encoded
 from sfumato.picture.finish import Finish
 from sfumato.picture.icc import bands
 from sfumato.picture.result import floats

@@ -22,8 +22,9 @@ from sfumato.layers.modulated import (
     double,
     replicate_conv,
 )
-from sfumato.models.onepass import STRIDE, STRIDES, Colors, Config, Generator, Residual, StyleEncoder
-from sfumato.models.onepass import Style as Encoded
+from sfumato.models.onepass import Config
+from sfumato.models.onepass_networks import STRIDE, STRIDES, Colors, Generator, Residual, StyleEncoder
+from sfumato.models.onepass_networks import Style as Encoded
 from sfumato.picture.resize import fit_short_side, resize
 from sfumato.weights.files import Model, load_model, locate
 
