@@ -82,7 +82,7 @@ def exemplar(picture: Tensor, hole: Tensor, seed: int = 0) -> Tensor:
         for _ in range(max(LEAST_ROUNDS, ROUNDS - 2 * k)):
             field, far = matched(level, found, field, chance)
             vote(level, found, field, far)
-    return torch.where(hole > 0, found[None], picture)
+    return found[None]
 
 
 def usable(hole: Tensor) -> bool:

@@ -41,31 +41,27 @@ def filled(
         depth: pixels from a hole's border that the network fills at once.
         smooth: without a network: deep holes by membranes, nothing is copied.
     """
-    found, left = picture.clone(), (hole > 0.5).float()
-    if network is None:
-        found, left = thin_filled(found, left)
+    left = (hole > 0.5).float()
+    found, left = thin_filled(picture, left) if network is None else (picture.clone(), left)
     for box in boxes(left):
         part = (..., slice(box.top, box.bottom), slice(box.left, box.right))
         known, inside = found[part], left[part]
         if network is not None:
-            made = coarse_to_fine(network, known, inside, depth)
+            found[part] = coarse_to_fine(network, known, inside, depth)
         else:
-            made = membrane(known, inside, 40).clamp(0, 1) if smooth else exemplar(known, inside)
-        found[part] = torch.where(inside > 0, made, known)
+            found[part] = membrane(known, inside, 40).clamp(0, 1) if smooth else exemplar(known, inside)
     return found
 
 
 def thin_filled(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """The picture with thin parts of the hole (1 x 1 x H x W of 0 and 1) closed, and the hole that is left.
+    """A copy with thin parts of the hole (1 x 1 x H x W of 0 and 1) closed, and the hole that is left.
 
     What is left is the hole's opening: wherever in it a square of more than twice THIN fits.
     """
     cores = 1 - F.max_pool2d(1 - hole, 2 * THIN + 1, 1, THIN)  # nothing known within so many pixels
     deep = hole * F.max_pool2d(cores, 2 * THIN + 1, 1, THIN)
     thin = hole - deep
-    if not bool(thin.any()):
-        return picture, hole
-    return torch.where(thin > 0, plate(picture, hole, thin).clamp(0, 1), picture), deep
+    return plate(picture, hole, thin).clamp_(0, 1), deep
 
 
 def coarse_to_fine(network: Network, picture: Tensor, hole: Tensor, depth: int) -> Tensor:
