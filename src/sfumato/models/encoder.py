@@ -115,7 +115,7 @@ class Encoder(nn.Module):
         self.register_buffer("deviation", torch.ones(()))
 
     def forward(self, pictures: Tensor, let_in: int | None = None) -> Tensor:
-        """Layers from `let_in` on have the first one's code; all have their own without it."""
+        """Layers from `let_in` on have the common code; all have their own without it."""
         return self.mean + self.deviation * torch.add(*self.parts(pictures, let_in))
 
     def parts(self, pictures: Tensor, let_in: int | None = None) -> tuple[Tensor, Tensor]:
