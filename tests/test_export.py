@@ -18,6 +18,7 @@ from sfumato.export import example, export_onnx
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.stylize import stylize
 from sfumato.stylize.onepass import noise_of
+from sfumato.stylize.options import StylizeOptions
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -52,7 +53,7 @@ def test_onnxruntime_paints_what_pytorch_paints(exported: Path, size: tuple[int,
         size="original",
         device="cpu",
     )
-    maps = iter(noise_of(seed))
+    maps = iter(noise_of(seed, StylizeOptions.noise))
     photo, painting = (np.ascontiguousarray(x.transpose(2, 0, 1)[None]) for x in (content, style))
     found = example.paint(exported / "onnx", photo, painting, lambda h, w: next(maps)[:h, :w].numpy())
     assert wanted.rgb.std() > 0.1

@@ -33,7 +33,7 @@ def brush(tmp_path_factory: pytest.TempPathFactory) -> Painter:
 def run(
     brush: Painter, content: Tensor, masks: Tensor | None = None, styles: Sequence[Tensor] = (STYLE,), **given: Any
 ):
-    options = StylizeOptions.of(method="onepass", size="original", **given)
+    options = StylizeOptions.of(**{"method": "onepass", "size": "original", "noise": 1.0, **given})
     seen = None if masks is None else masks.sum(1, keepdim=True).clamp(0, 1)
     finish = Finish(content, seen, 8, keep_luminance if options.keep_color == "luminance" else None)
     parts = [Style(s, None, 1.0) for s in styles]
@@ -218,7 +218,7 @@ def test_noise_is_of_the_place_and_the_seed() -> None:
 def test_noise_repeats_only_after_its_period(brush: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a flat photograph all that is left is noise: equal a period apart, where the deepest stride repeats too."""
     monkeypatch.setattr(onepass, "PERIOD", 16)
-    monkeypatch.setattr(onepass, "noise_of", lambda _: tuple(torch.randn(4, 16, 16).unbind()))
+    monkeypatch.setattr(onepass, "noise_of", lambda *_: tuple(torch.randn(4, 16, 16).unbind()))
     made = done(brush, torch.full((1, 3, 32, 400), 0.5), seed=5)
     inner = made[:, 100:228]
     np.testing.assert_allclose(inner, made[:, 228:356], atol=1e-5)
@@ -231,6 +231,15 @@ def test_seeds_differ_and_repeat(brush: Painter) -> None:
     a, b, c = (done(brush, content, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(a, b)
     assert np.abs(a - c).mean() > 1e-3
+
+
+def test_less_noise_moves_less(brush: Painter) -> None:
+    content = tensor(40, 56, 1, torch.float32)
+    still, other, little, much = (
+        done(brush, content, seed=seed, noise=noise) for seed, noise in ((1, 0.0), (2, 0.0), (1, 0.1), (1, 1.0))
+    )
+    np.testing.assert_array_equal(still, other)
+    assert 0 < 3 * np.abs(little - still).mean() < np.abs(much - still).mean()
 
 
 def test_a_region_is_its_own_style_s_only(brush: Painter) -> None:

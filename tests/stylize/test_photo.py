@@ -206,7 +206,7 @@ def test_options_of_other_methods_are_refused() -> None:
         with pytest.raises(InputError, match=f"^{name} is not an option of the method photo"):
             made(**{name: value})
     with pytest.raises(InputError, match=r"^smoothness is not an option of the method optimise"):
-        stylize(CONTENT, STYLE, smoothness=0.1)
+        stylize(CONTENT, STYLE, method="optimise", smoothness=0.1)
     with pytest.raises(InputError, match="smoothness must be a number at least 0"):
         made(smoothness=-1.0)
     with pytest.raises(InputError, match="preset 'fast' is of the method optimise"):

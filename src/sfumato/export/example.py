@@ -20,6 +20,8 @@ Array = NDArray[Any]
 STRIDES = (1, 2, 4, 8)
 CONTRAST = 4.0
 """Times that contrast grows at most."""
+NOISE = 0.3
+"""Deviation of the noise that stirs the brush: 1 as the network was trained, which draws a relief on flat areas."""
 
 
 def read(path: str, short: int) -> Array:
@@ -58,7 +60,7 @@ def color_map(photo: Array, mean: Array, covariance: Array) -> dict[str, Array]:
 
 
 def paint(folder: str | Path, photo: Array, painting: Array, noise: Callable[[int, int], Array]) -> Array:
-    """Both pictures 1 x 3 x H x W in [0, 1]; `noise(height, width)` gives normal numbers; the result likewise."""
+    """Both pictures 1 x 3 x H x W in [0, 1]; `noise(height, width)` gives random numbers; the result likewise."""
     sessions = [
         onnxruntime.InferenceSession(Path(folder) / f"{name}.onnx", providers=["CPUExecutionProvider"])
         for name in ("style_encoder", "generator")
@@ -80,7 +82,7 @@ def main() -> None:
     short = int(sys.argv[4]) if len(sys.argv) > 4 else 512
     random = np.random.default_rng(int(sys.argv[5]) if len(sys.argv) > 5 else 0)
     photo, painting = read(sys.argv[1], short), read(sys.argv[2], short)
-    made = paint(Path(__file__).parent, photo, painting, lambda *size: random.standard_normal(size, np.float32))
+    made = paint(Path(__file__).parent, photo, painting, lambda *size: NOISE * random.standard_normal(size, np.float32))
     Image.fromarray(np.rint(made[0].transpose(1, 2, 0) * 255).astype(np.uint8)).save(sys.argv[3])
 
 

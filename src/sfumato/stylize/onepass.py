@@ -93,7 +93,8 @@ class OnePass:
         return torch.from_numpy(floats(self.pixels)).permute(2, 0, 1)[None] if self.steps else self.content
 
     def __iter__(self) -> Iterator[Iterate]:
-        folded, noise, reach = self._folded(), noise_of(self.options.seed), self.painter.reach
+        folded, reach = self._folded(), self.painter.reach
+        noise = noise_of(self.options.seed, self.options.noise)
         whole = Tile(*(Span(0, end, 0, end, True) for end in self.end))
         if math.prod(self.end) <= WHOLE and max(self.end) <= self.tile and self.shares is None:
             self._put(self._measured(folded, [whole], noise), whole)
@@ -239,10 +240,10 @@ class OnePass:
 
 
 @lru_cache(maxsize=4)
-def noise_of(seed: int) -> Noise:
-    """Noise of deviation one for every stride: pure functions of the seed and the place."""
+def noise_of(seed: int, deviation: float = 1.0) -> Noise:
+    """Noise for every stride: pure functions of the seed and the place."""
     generator = torch.Generator().manual_seed(seed)
-    return tuple(torch.randn(len(STRIDES), PERIOD, PERIOD, generator=generator).unbind())
+    return tuple((deviation * torch.randn(len(STRIDES), PERIOD, PERIOD, generator=generator)).unbind())
 
 
 def cut(start: int, stop: int, largest: int, halo: int, end: int) -> list[Span]:

@@ -47,6 +47,8 @@ class StylizeOptions:
     """`color` takes the style's colours only and leaves every stroke out."""
     seed: int = 0
     """Chooses the noise that the picture is painted with, or starts from: another seed, other brushwork."""
+    noise: float = 0.3
+    """Of the one pass, how much of that noise: 1 as it was trained, which draws a relief on flat areas; 0 none."""
     content_weight: float = 0.3
     """Weight of the content distance."""
     style_weight: float = 1.0
@@ -184,6 +186,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("style_scale", 0.05, 20),
     ("seed", 0, 2**63 - 1),
     ("refine", 0, 100_000),
+    ("noise", 0, 10),
     ("content_weight", 0, math.inf),
     ("style_weight", 0, math.inf),
     ("tv_weight", 0, math.inf),
@@ -207,7 +210,7 @@ WHOLE = ("seed", "refine", "steps", "min_size", "schedule", "history", "tile")
 """Options that count."""
 PRESET_OF = {"photo": "photo"}
 """Methods whose settings are a preset."""
-OF_ONE_PASS = ("model", "refine")
+OF_ONE_PASS = ("model", "refine", "noise")
 OF_PHOTO = ("smoothness",)
 OF_OBJECTIVE = (
     "content_weight",
