@@ -28,4 +28,4 @@ def test_style_is_reached_content_kept_and_noise_is_brushwork() -> None:
     assert abs(scores[0].content / scores[1].content - 1) < 0.03
     assert (made[0] - made[1]).square().mean().sqrt() > 2 / 255
     other = stylize(photo, picture("paintings", "great_wave"), method="onepass", size="original", seed=1).tensor
-    assert judge.score(other, content, style).style > 2 * scores[0].style
+    assert judge.score(other, content, style).style > 1.7 * scores[0].style
