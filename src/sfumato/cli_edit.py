@@ -42,6 +42,8 @@ def edit(
 
     sfumato edit photo.png --model runs/faces --set smile=+2 --only mask.png -o out.png
     """
+    if explore and model and explore != model:
+        raise InputError(f"--explore {explore} looks at one generator and --model {model} names another: give one")
     source = explore or model
     if source is None:
         raise InputError("say which generator: --model, a bundled name, a file of weights or a training run")
@@ -85,6 +87,8 @@ def one(editor: Any, photo: Path, target: Path, strip: int, *, quiet: bool, json
             wanted = changes(editor.options.set)
             if len(wanted) != 1 or strip < 2:
                 raise InputError("a strip shows one change at two strengths or more: --set smile=3 --strip 7")
+            if target.exists() and target.samefile(photo):
+                raise InputError(f"{target} is the photograph itself: give the strip another name")
             ((name, most),) = wanted.items()
             write_strip(editor, str(photo), name, [most * (2 * k / (strip - 1) - 1) for k in range(strip)], target)
             tell(json, quiet, target)

@@ -154,6 +154,13 @@ def test_the_command(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Image.open("strip.gif").n_frames > 5  # type: ignore[attr-defined]
     assert cli.main(["edit", "--explore", "g.safetensors", "--set", "smile=1", "-o", "all.gif", "-q"]) == 0
     assert Image.open("all.gif").size == (48, 48)
+    capsys.readouterr()
+    before = photo.read_bytes()
+    assert cli.main(["edit", str(photo), *words, "--set", "smile=3", "--strip", "5", "-o", str(photo)]) == 2
+    assert "is the photograph itself" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+    assert cli.main(["edit", "--explore", "g.safetensors", "--model", "other.safetensors"]) == 2
+    assert "give one" in capsys.readouterr().err
     assert cli.main(["edit", str(photo), *words, "--set", "smile=1", "-q"]) == 0
     assert Path("photo-edited.png").is_file()
 

@@ -6,7 +6,6 @@ GANSpace (Härkönen et al. 2020, section 3.1: principal components of drawn cod
 manipulation"), the normal of what separates codes by a label, made orthogonal to others'.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -119,23 +118,15 @@ def orthogonal(direction: Direction, others: Sequence[Direction]) -> Direction:
     return Direction(direction.name, left.view_as(direction.vector).float(), direction.kind)
 
 
-def apart(directions: Sequence[Direction]) -> list[Direction]:
-    """Each orthogonal to all the others."""
-    return [orthogonal(d, [o for o in directions if o is not d]) for d in directions]
+def learnt(space: Space, scores: Callable[[Tensor], Mapping[str, Tensor]], codes: Tensor) -> list[Direction]:
+    """A direction a score that a network gives to the pictures of `codes`.
 
-
-def learnt(
-    space: Space, scores: Callable[[Tensor], Mapping[str, Tensor]], codes: Tensor, *, separate: bool = True
-) -> list[Direction]:
-    """A direction a score that a network gives to the pictures of `codes`; `separate` makes them orthogonal.
-
-    `scores` takes pictures N x 3 x H x W and gives N numbers a name. A classifier's scores sum to nothing in
-    particular, but their regressions are nearly dependent (one class less the others): the last is not taken off.
+    `scores` takes pictures N x 3 x H x W and gives N numbers a name. They are not made orthogonal here: one class less
+    the others' mean is nearly a sum of the others, so that little would be left; see `orthogonal`.
     """
     parts = [scores(space.show(part)) for part in torch.split(codes, 32)]
     table = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
-    found = [from_scores(name, codes, values) for name, values in table.items()]
-    return apart(found) if separate and len(found) > 1 else found
+    return [from_scores(name, codes, values) for name, values in table.items()]
 
 
 def write_directions(path: str | os.PathLike[str], directions: Sequence[Direction], model: str) -> None:
@@ -163,15 +154,6 @@ def read_directions(path: str | os.PathLike[str], space: Space, model: str) -> l
     if document.get("model") != model or shapes != {(space.layers, space.width)}:
         raise InputError(f"{name}: directions of another generator")
     return [Direction(k, v, document["kinds"].get(k, "label")) for k, v in found.items()]
-
-
-def digest(directions: Sequence[Direction]) -> str:
-    """sha256 of names and vectors, for the record."""
-    whole = hashlib.sha256()
-    for d in directions:
-        whole.update(d.name.encode())
-        whole.update(d.vector.contiguous().numpy().tobytes())
-    return whole.hexdigest()
 
 
 def _normalised(matrix: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def learn(editor: Editor, classifiers: Sequence[str], output: Path, *, count: in
             return {name: odds[:, k] for k, name in enumerate(names) if len(names) > 2 or k == 1}
 
         with torch.no_grad():
-            found += learnt(editor.space, scores, codes, separate=False)
+            found += learnt(editor.space, scores, codes)
     if len({d.name for d in found}) < len(found):
         raise InputError("two classifiers have a class of the same name")
     write_directions(output, found, editor.sha256)
