@@ -27,5 +27,8 @@ def test_style_is_reached_content_kept_and_noise_is_brushwork() -> None:
         assert score.content < 0.5
     assert abs(scores[0].content / scores[1].content - 1) < 0.03
     assert (made[0] - made[1]).square().mean().sqrt() > 2 / 255
-    other = stylize(photo, picture("paintings", "great_wave"), method="onepass", size="original", seed=1).tensor
-    assert judge.score(other, content, style).style > 1.7 * scores[0].style
+    own, other = (  # as it was trained
+        stylize(photo, p, method="onepass", size="original", seed=1, noise=1.0).tensor
+        for p in (painting, picture("paintings", "great_wave"))
+    )
+    assert judge.score(other, content, style).style > 2 * judge.score(own, content, style).style
