@@ -25,7 +25,7 @@ from sfumato import (
     cli_translate,
 )
 from sfumato._version import __version__
-from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, prepare_memory
+from sfumato.cli_flags import Json, Output, Quiet, expand, flags, given, one_by_one, prepare_memory
 from sfumato.errors import InputError, unknown
 from sfumato.stylize.options import StylizeOptions
 
@@ -133,7 +133,7 @@ def stylize(
 
     sfumato stylize photo.jpg painting.jpg -o out.png
     """
-    from sfumato.picture.io import Picture, check_output, read_picture
+    from sfumato.picture.io import check_output, read_picture
     from sfumato.picture.record import read_record
     from sfumato.picture.sheet import contact_sheet, square
     from sfumato.progress import Reporter
@@ -167,45 +167,44 @@ def stylize(
     if photorealistic and chosen.setdefault("method", "photo") != "photo":
         raise InputError(f"--photo is short for --method photo, but --method {chosen['method']} was given")
     seed = chosen.get("seed", recorded_seed(read_record(like)) if like is not None else StylizeOptions().seed)
-    failures, read = list[str](), list[Picture]()
-    for photo, of_one in zip(photos, targets, strict=True):
-        wanted = [k for k in range(variations) if not (skip_existing and of_one[k].exists())]
-        if not wanted and of_one[-1].exists():
-            continue
-        read = read or [read_picture(path) for path in styles]  # once: what is made of them is kept by their hashes
-        try:
-            source = photo if variations == 1 else read_picture(photo)
-            for k in wanted:
-                name = str(photo) if variations == 1 else f"{photo} ({k + 1} of {variations})"
-                with Reporter(quiet=quiet, json=json, name=name) as progress:
-                    if "max_memory" not in chosen:  # what is kept is not given back, which a limit would rather have
-                        prepare_memory()
-                    from sfumato.stylize import iter_stylize
+    places = dict(zip(photos, targets, strict=True))
+    missing = {
+        photo: [k for k in range(variations) if not (skip_existing and of_one[k].exists())]
+        for photo, of_one in places.items()
+    }
+    todo = [photo for photo in photos if missing[photo] or not places[photo][-1].exists()]
+    read = [read_picture(path) for path in styles] if todo else []  # once: what is made of them is kept by their hashes
 
-                    settings = chosen if variations == 1 else chosen | {"seed": seed + k}
-                    work = iter_stylize(
-                        source,
-                        read,
-                        mask=mask,
-                        style_masks=masks,
-                        regions=regions or (),
-                        style_for=own,
-                        like=like,
-                        **settings,
-                    )
-                    why = None if explain is None or k != wanted[0] else explain / (photo.stem if many else "")
-                    finish(work, of_one[k], preview, progress, like=like, as_json=json, why=why)
-            if variations > 1:
-                check_output(of_one[-1], [photo, *styles, *own.values()])
-                contact_sheet(square([photo, *of_one[:-1]]), of_one[-1])
-                with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
-                    progress.note(f"wrote {of_one[-1]}")
-        except InputError as error:
-            if not many:
-                raise
-            failures.append(str(error))
-    if failures:
-        raise InputError(f"{len(failures)} of {len(photos)} pictures failed:\n  " + "\n  ".join(failures))
+    def paint(photo: Path) -> None:
+        of_one, wanted = places[photo], missing[photo]
+        source = photo if variations == 1 else read_picture(photo)
+        for k in wanted:
+            name = str(photo) if variations == 1 else f"{photo} ({k + 1} of {variations})"
+            with Reporter(quiet=quiet, json=json, name=name) as progress:
+                if "max_memory" not in chosen:  # what is kept is not given back, which a limit would rather have
+                    prepare_memory()
+                from sfumato.stylize import iter_stylize
+
+                settings = chosen if variations == 1 else chosen | {"seed": seed + k}
+                work = iter_stylize(
+                    source,
+                    read,
+                    mask=mask,
+                    style_masks=masks,
+                    regions=regions or (),
+                    style_for=own,
+                    like=like,
+                    **settings,
+                )
+                why = None if explain is None or k != wanted[0] else explain / (photo.stem if many else "")
+                finish(work, of_one[k], preview, progress, like=like, as_json=json, why=why)
+        if variations > 1:
+            check_output(of_one[-1], [photo, *styles, *own.values()])
+            contact_sheet(square([photo, *of_one[:-1]]), of_one[-1])
+            with Reporter(quiet=quiet, json=json, name=str(photo)) as progress:
+                progress.note(f"wrote {of_one[-1]}")
+
+    one_by_one(todo, paint, many=many)
     return 0
 
 
