@@ -199,6 +199,18 @@ def test_a_step_with_regions_trains_what_they_see() -> None:
     assert "regions" not in plain.go(*(torch.rand(2, 3, 32, 32) for _ in range(3)))
 
 
+def test_every_picture_has_a_strength_of_noise_of_its_own() -> None:
+    method, x = Method(replace(SMALL, noise=(0.2, 0.7), features="vgg-lite")), torch.zeros(16, 3, 64, 64)
+    maps = method.noise(steps_of(method), "noise", x)
+    assert [tuple(m.shape) for m in maps] == [(16, 1, 64 // s, 64 // s) for s in STRIDES]
+    strength = maps[0].std((1, 2, 3))
+    assert 0.19 < strength.min() < 0.4
+    assert 0.5 < strength.max() < 0.72
+    torch.testing.assert_close(maps[1].std((1, 2, 3)), strength, rtol=0.15, atol=0)
+    whole = Method(replace(SMALL, features="vgg-lite"))
+    assert whole.noise(steps_of(whole), "noise", x)[0].std((1, 2, 3)).sub(1).abs().max() < 0.05
+
+
 def test_noise_and_code_change_the_picture() -> None:
     net, x = Generator(SMALL), torch.rand(1, 3, 16, 16)
     a, b = style_of(torch.rand(1, 3, 16, 16)), style_of(torch.rand(1, 3, 16, 16) ** 3)

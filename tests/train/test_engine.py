@@ -427,6 +427,8 @@ def test_a_run_that_is_too_short_says_so(tmp_path: Path) -> None:
     train(tmp_path / "long", method=Wanting(Config()), steps=40)
     assert [line["note"] for line in lines(tmp_path / "short", "note")] == ["warning: 60 samples are few"]
     assert lines(tmp_path / "long", "note") == []
+    train(tmp_path / "on", method=Wanting(Config()), steps=20, init=str(tmp_path / "long"))
+    assert not any("few" in line["note"] for line in lines(tmp_path / "on", "note"))
 
 
 def test_fewer_pictures_than_a_batch_are_said(tmp_path: Path) -> None:

@@ -71,6 +71,9 @@ class Config:
     """Weight of the demand that two noises give two brushworks."""
     diversity: float = 0.1
     """How far apart these should be, relative to the stroke's distance from the photograph."""
+    noise: tuple[float, float] = (1.0, 1.0)
+    """Strength of the noise, drawn for every picture between these: with (0, 1) all that `stylize --noise` offers is
+    trained."""
     region_weight: float = 0.0
     """Weight of the style gap of a further picture a step, painted in two styles, each in a region of its own."""
     range_weight: float = 10.0
@@ -140,12 +143,12 @@ class Method:
     def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         c, net = self.config, run.networks
         content, style, other = batch
-        twins, own = len(content) >= 4, max(1, len(content) // 8)
+        twins, own = c.diversity_weight > 0 and len(content) >= 4, max(1, len(content) // 8)
         if twins:  # the second picture is the first one again, with another noise
             content, style = (torch.cat([x[:1], x[:1], x[2:]]) for x in (content, style))
         style = torch.cat([style[:-own], content[-own:]])  # the last ones get their own style
         code = net["style_encoder"](style)
-        noise = [run.randn(f"noise{s}", len(content), 1, *(side // s for side in content.shape[2:])) for s in STRIDES]
+        noise = self.noise(run, "noise", content, twins)
         out = net["generator"](content, self.colors(content, code), code.code, noise)
 
         target = self.target(run, content, style)
@@ -165,7 +168,7 @@ class Method:
             + c.identity_weight * losses["identity"]
             + c.range_weight * losses["range"]
         )
-        if twins and c.diversity_weight > 0:
+        if twins:
             apart = torch.stack([diversity(found[layer][0], found[layer][1]) for layer in DIVERSITY_LAYERS]).mean()
             losses["apart"] = apart
             total = total + c.diversity_weight * F.relu(1 - (apart / c.diversity + 1e-6).sqrt())
@@ -184,14 +187,24 @@ class Method:
             losses["judge"] = self.judge(run, other[:-own], out[:-own].detach(), code.code[:-own].detach())
         return losses
 
+    def noise(self, run: Run, purpose: str, content: Tensor, twins: bool = False) -> list[Tensor]:
+        """A map N x 1 x H/s x W/s for every stride s, of one strength a picture; twins have the same."""
+        least, most = self.config.noise
+        strength = least + (most - least) * run.rand(f"{purpose} strength", len(content), 1, 1, 1)
+        if twins:
+            strength = torch.cat([strength[:1], strength[:1], strength[2:]])
+        sides = [[side // s for side in content.shape[2:]] for s in STRIDES]
+        return [
+            strength * run.randn(f"{purpose}{s}", len(content), 1, *hw) for s, hw in zip(STRIDES, sides, strict=True)
+        ]
+
     def by_regions(self, run: Run, content: Tensor, style: Tensor, code: Style) -> Tensor:
         """One picture in two styles: mean style gap of its regions, each against its own style (a scalar).
 
         `content` 1 x 3 x S x S, `style` 2 x 3 x S x S and its codes; where which style goes is drawn.
         """
-        side = content.shape[2]
         labels = halves(run.randn("regions", 1, 1, 4, 4), content.shape[2:])
-        noise = [run.randn(f"region noise{s}", 1, 1, side // s, side // s) for s in STRIDES]
+        noise = self.noise(run, "region noise", content)
         parts = [color_moments(content, labels[:, k : k + 1]) for k in range(2)]
         inside = (torch.cat([mean for mean, _ in parts]), torch.cat([covariance for _, covariance in parts]))
         colors = Colors.per_region(color_moments(content), inside, code)

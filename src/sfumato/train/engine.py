@@ -286,7 +286,7 @@ class _Trainer:
                 self.note(
                     f"warning: {role} has {count} pictures, fewer than a step's {batch}: they will be learnt by heart"
                 )
-        if isinstance(self.method, Warns):
+        if isinstance(self.method, Warns) and self.options.init is None:  # they speak of training from scratch
             warning = self.method.short(self.run.steps, batch)
             if warning:
                 self.note(f"warning: {warning}")
