@@ -53,7 +53,7 @@ def edit(
         raise InputError("--explore and --learn look at the generator: they take no pictures")
     chosen = {**given(options), **given(inverting)}
     photos, many = expand(inputs or [])
-    targets = targets_of(photos, many, output, lambda p: f"{p.stem}-edited{p.suffix or '.png'}") if inputs else {}
+    targets = targets_of(photos, many, output, lambda photo: f"{photo.stem}-edited.png") if inputs else {}
     prepare_memory()
     from sfumato.edit.editor import Editor
 

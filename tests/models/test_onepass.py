@@ -9,9 +9,11 @@ import torch
 from sfumato.errors import InputError
 from sfumato.features.sources import IMAGENET
 from sfumato.features.vgg import CONVS, VGG19, Weights
+from sfumato.layers.modulated import Conv
 from sfumato.layers.patches import ProjectedJudge
+from sfumato.models import onepass_networks
 from sfumato.models.onepass import STYLE_LAYERS, Config, Method, halves
-from sfumato.models.onepass_networks import STRIDES, Colors, Generator, Standardise, Style, StyleEncoder
+from sfumato.models.onepass_networks import STRIDES, Colors, Generator, Standardise, Style, StyleEncoder, in_bands
 from sfumato.style.recolor import color_moments
 
 from .steps import steps_of
@@ -82,20 +84,34 @@ def test_the_style_encoder_starts_as_a_trained_network() -> None:
     convs = {c: (torch.randn(w.shape), torch.randn(len(b))) for c, (w, b) in zip(CONVS, shapes(encoder), strict=False)}
     network = VGG19(Weights(convs, *IMAGENET, "narrow", "0" * 64), pooling="max", padding="replicate")
     encoder.start(network)
-    seen = []
-    for projection in encoder.projections:
-        projection.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    seen, projected = [], encoder._projected
+    encoder._projected = lambda block, x, *sums: (seen.append(x), projected(block, x, *sums))[1]  # type: ignore
     picture = torch.rand(1, 3, 32, 48)
     encoder.eval()(picture)
-    for z, f in zip(seen, network(picture, STYLE_LAYERS).values(), strict=True):
-        f = f - f.mean((2, 3), keepdim=True)
-        torch.testing.assert_close(z, f / (f.square().mean((2, 3)) + 1e-3).mean().sqrt(), atol=1e-3, rtol=1e-3)
+    for x, f in zip(seen, network(picture, STYLE_LAYERS).values(), strict=True):
+        torch.testing.assert_close(x, f, atol=1e-3, rtol=1e-3)
     assert not any(p.requires_grad for p in encoder.convs.parameters())
     assert encoder.first.weight.requires_grad
 
 
 def shapes(encoder: StyleEncoder) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(conv.weight, conv.bias) for conv in encoder.convs]
+
+
+def test_what_is_projected_is_standardised_as_a_whole() -> None:
+    """By the root of the channels' mean variance: one factor for all of them."""
+    encoder, x = StyleEncoder(SMALL), 3 + torch.rand(2, 6, 9, 7) * torch.arange(1, 7)[:, None, None]
+    variance, mean = torch.var_mean(x, (2, 3), correction=0)
+    z = (x - mean[..., None, None]) / (variance + 1e-3).mean(1).sqrt()[:, None, None, None]
+    torch.testing.assert_close(encoder._projected(1, x, mean, variance), encoder.projections[1](z), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(50, 40), (41, 200), (7, 3)])
+def test_a_convolution_in_bands_is_the_convolution(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    conv, x = Conv(3, 5), torch.rand(2, 3, *size)
+    for band in (1, 600, 1000):
+        monkeypatch.setattr(onepass_networks, "BAND", band)
+        torch.testing.assert_close(in_bands(conv, x), conv(x), atol=1e-5, rtol=0)
 
 
 def test_a_network_of_other_widths_is_no_start() -> None:

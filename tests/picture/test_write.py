@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from sfumato.errors import InputError
+from sfumato.picture import encode
 from sfumato.picture.io import Picture, check_output, read_picture, write_picture
 
 from .made import DISPLAY_P3, GREY_18, WRITTEN, cmyk_profile, saved, smooth
@@ -119,6 +120,16 @@ def test_the_same_pixels_are_the_same_bytes(extension, tmp_path):
     for name in ("a", "b"):
         write_picture(tmp_path / f"{name}.{extension}", smooth(70, 90), record={"seed": 1})
     assert (tmp_path / f"a.{extension}").read_bytes() == (tmp_path / f"b.{extension}").read_bytes()
+
+
+def test_only_a_jpeg_of_a_bearable_size_is_progressive(tmp_path, monkeypatch):
+    """A progressive one is held as coefficients, as a whole."""
+    monkeypatch.setattr(encode, "_ONE_GO", 16 * 16)
+    for name, side, expected in (("small.jpg", 16, True), ("large.jpg", 17, False)):
+        write_picture(tmp_path / name, smooth(side, side))
+        assert ("progressive" in Image.open(tmp_path / name).info) == expected
+    read = read_picture(tmp_path / "large.jpg").rgb
+    assert np.abs(read - smooth(17, 17)).max() < TOLERANCE["jpg"] / 255
 
 
 def test_jpeg_keeps_full_colour_resolution(tmp_path):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STRIDES = (1, 2, 4, 8)
 STRIDE = 8
 """Sides are padded to multiples of it."""
+BAND = 1 << 17
+"""Pixels that the style encoder convolves at a time where nothing is trained."""
 PROJECTED = 10
 """Combinations of a layer's channels whose correlations the style encoder sees."""
 
@@ -84,16 +86,38 @@ class StyleEncoder(nn.Module):
         for index, conv in enumerate(self.convs):
             if index in self.ends[1:]:
                 x = self.pool(x, [min(2, side) for side in x.shape[2:]])
-            x = F.relu(conv(x))
+            assert isinstance(conv, Conv)
+            x = F.relu_(conv(x) if torch.is_grad_enabled() else in_bands(conv, x))
             if index in self.ends:
                 m, variance = mean_variance(x, weight)
                 found += [(m + 0.01).log(), (variance + 1e-3).log()]
-                z = (x - m[:, :, None, None]) / (variance + 1e-3).mean(1).sqrt()[:, None, None, None]
-                products = second_moment(self.projections[self.ends.index(index)](z), weight)
+                products = second_moment(self._projected(self.ends.index(index), x, m, variance), weight)
                 found.append(products[:, upper[0], upper[1]])
         h = leaky(self.first(self.standard(torch.cat(found, 1))))
         h = h + 0.5 * leaky(self.second(h))
         return Style(self.code(h), mean, covariance)
+
+    def _projected(self, block: int, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """The projections of (x - mean) / root of the channels' mean variance, which itself is never held."""
+        conv = self.projections[block]
+        assert isinstance(conv, Conv)
+        scale = (variance + 1e-3).mean(1, keepdim=True).rsqrt()
+        offset = conv.bias - scale * F.linear(mean, conv.weight[:, :, 0, 0])
+        return torch.addcmul(offset[..., None, None], F.conv2d(x, conv.weight), scale[..., None, None])
+
+
+def in_bands(conv: Conv, x: Tensor) -> Tensor:
+    """`conv(x)` of a kernel of 3, a band of rows at a time: a large picture's copies for it are never held at once."""
+    height, width = x.shape[2:]
+    step = max(1, BAND // width)
+    if step >= height:
+        return conv(x)
+    out = x.new_empty(len(x), len(conv.bias), height, width)
+    for top in range(0, height, step):
+        end = min(top + step, height)
+        low, high = max(0, top - 1), min(height, end + 1)
+        out[:, :, top:end] = conv(x[:, :, low:high])[:, :, top - low : end - low]
+    return out
 
 
 class Standardise(nn.Module):

@@ -12,6 +12,7 @@ from sfumato.picture.formats import Format
 from sfumato.picture.icc import Array, bands, from_srgb, space_of, unit
 from sfumato.picture.record import description, exif_with, png_chunk, png_profile, png_text
 
+_ONE_GO = 1 << 24  # pixels up to which a JPEG is made progressive and with tables of its own
 _HEIC_LONGEST = 15 << 20  # bytes; libde265, the usual decoder, reads no unit over 16 MiB
 Float = NDArray[np.float32]
 
@@ -100,8 +101,9 @@ def _bytes(pixels: Array, chosen: Format, icc: bytes | None, quality: int, recor
         return _png(pixels, icc, record)
     if chosen.codec == "TIFF":
         return _tiff(pixels, icc, record)
+    small = pixels.shape[0] * pixels.shape[1] <= _ONE_GO  # else all its coefficients would be held, 6 bytes a pixel
     settings: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": quality, "subsampling": 0, "progressive": True, "optimize": True},
+        "JPEG": {"quality": quality, "subsampling": 0, "progressive": small, "optimize": small},
         "WEBP": {"quality": quality, "method": 4, "exact": True},
         "AVIF": {"quality": max(1, quality - 5), "subsampling": "4:4:4"},
         "HEIF": {"quality": max(1, quality - 5), "chroma": 420, "enc_params": {"preset": "fast"}},  # 444: few read it

@@ -36,7 +36,7 @@ SMALLEST_STYLE = 16
 """Its short side at least."""
 PERIOD = 512
 """Positions after which the noise repeats, at every stride."""
-BLOCK = 2048
+BLOCK = 1024
 """Side of the blocks in which the deep part is computed."""
 SAMPLE = 1 << 18
 """Pixels of a larger picture than `WHOLE`, at most, whose statistics stand for its own."""
