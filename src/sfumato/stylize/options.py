@@ -48,7 +48,7 @@ class StylizeOptions:
     seed: int = 0
     """Chooses the noise that the picture is painted with, or starts from: another seed, other brushwork."""
     noise: float = 0.3
-    """Of the one pass, how much of that noise: 0 none, and every seed gives the same; 1 all that it was trained with."""
+    """Of the one pass, how much of that noise: 0 none, and every seed gives the same; 1 all it was trained with."""
     content_weight: float = 0.3
     """Weight of the content distance."""
     style_weight: float = 1.0
