@@ -87,7 +87,8 @@ class StyleEncoder(nn.Module):
             if index in self.ends[1:]:
                 x = self.pool(x, [min(2, side) for side in x.shape[2:]])
             assert isinstance(conv, Conv)
-            x = F.relu_(conv(x) if torch.is_grad_enabled() else in_bands(conv, x))
+            whole = torch.is_grad_enabled() or torch.compiler.is_compiling()  # an exported network takes any size
+            x = F.relu_(conv(x) if whole else in_bands(conv, x))
             if index in self.ends:
                 m, variance = mean_variance(x, weight)
                 found += [(m + 0.01).log(), (variance + 1e-3).log()]
