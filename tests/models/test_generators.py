@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from sfumato.errors import InputError
 from sfumato.generate.sampling import load_sampler, paint
+from sfumato.models.adversaries import sides_of
 from sfumato.models.registry import FAMILIES, family, offers, summary
 from sfumato.models.sampler import config_from, sheet, slerp
 from sfumato.train import presets, read_preset, resume, train
@@ -87,11 +89,30 @@ def test_sizes(name: str, resolution: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["dcgan", "wgan_gp", "infogan"])
-@pytest.mark.parametrize("resolution", [9, 18, 36, 100])
+@pytest.mark.parametrize("resolution", [9, 18, 36, 72])
 def test_sides_that_no_doubling_reaches_are_refused(name: str, resolution: int) -> None:
     module = family(name)
     with pytest.raises(InputError, match=f"pictures of {resolution} px cannot be made by doubling"):
         module.Method(module.Config(resolution=resolution))
+
+
+def test_digits_are_made_from_four_by_four_as_in_the_papers_code() -> None:
+    """Three doublings, one of them to 7: the widths at 4 x 4 are those at half the side, twice doubled."""
+    assert sides_of(28) == [28, 14, 7, 4]
+    assert sides_of(64) == [64, 32, 16, 8, 4]
+    for name in ("dcgan", "wgan_gp"):
+        module = family(name)
+        networks = module.Method(module.Config(resolution=28, channels=1, width=8)).networks()
+        seen = dict[str, list[tuple[int, int]]]()
+        for part in networks:
+            shapes = seen.setdefault(part, [])
+            for layer in networks[part].modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                    layer.register_forward_hook(lambda _, __, y, s=shapes: s.append((y.shape[1], y.shape[2])))
+        judge = networks.get("critic", networks.get("discriminator"))
+        judge(networks["generator"](torch.randn(2, 128 if name == "wgan_gp" else 100)))
+        assert seen["generator"][-3:] == [(16, 7), (8, 14), (1, 28)]
+        assert next(v for k, v in seen.items() if k != "generator")[:3] == [(8, 14), (16, 7), (32, 4)]
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -68,6 +68,27 @@ class Judge:
         return judged(self.network, made, (coloured(batch[0]) for batch in batches))
 
 
+def sides_of(resolution: int) -> list[int]:
+    """Sides of pictures halved down to 4, rounded up: 28, 14, 7, 4 or 64, 32, 16, 8, 4.
+
+    Raises `InputError` where that does not end at 4.
+    """
+    sides = [resolution]
+    while sides[-1] > 4:
+        sides.append(-(-sides[-1] // 2))
+    if sides[-1] != 4 or len(sides) < 2:
+        raise InputError(f"pictures of {resolution} px cannot be made by doubling 4 px: take 28, 32, 64, 128 ...")
+    return sides
+
+
+def doubling(smaller: int, larger: int) -> tuple[int, int, int]:
+    """Kernel, stride and padding of a transposed convolution that leads from 4 to 8 or 7, and of the way back.
+
+    A side of 7 has a middle: only an odd kernel keeps it there.
+    """
+    return (4 if larger == 2 * smaller else 3, 2, 1)
+
+
 def halvings(resolution: int, smallest: int = 4) -> int:
     """How often a side can be halved to whole numbers of at least `smallest`: 28 twice, 64 four times.
 

@@ -9,6 +9,7 @@ own share of the batch.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.losses.adversarial import OBJECTIVES
-from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown, told_apart, too_few
+from sfumato.models.adversaries import SHOWN, Judge, doubling, drawn, noise_of, shown, sides_of, told_apart, too_few
 from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
@@ -37,7 +38,7 @@ class Config:
     """Hyper-parameters of section 4."""
 
     resolution: int = 64
-    """Side in pixels: 4 to 8 doubled some times."""
+    """Side in pixels: 4 doubled some times, or 28."""
     channels: int = 3
     """3 for colour, 1 for grey pictures."""
     latent: int = 100
@@ -61,18 +62,16 @@ class Generator(nn.Module):
 
     def __init__(self, c: Config) -> None:
         super().__init__()
-        count = halvings(c.resolution)
-        inputs, layers = c.latent, list[nn.Module]()
-        for k in reversed(range(count)):
-            first = k == count - 1
-            shape = (c.resolution >> count, 1, 0) if first else (4, 2, 1)
-            layers += [
-                nn.ConvTranspose2d(inputs, c.width << k, *shape, bias=False),
-                nn.BatchNorm2d(c.width << k),
-                nn.ReLU(),
-            ]
-            inputs = c.width << k
-        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(inputs, c.channels, 4, 2, 1, bias=False), nn.Tanh())
+        sides = sides_of(c.resolution)[::-1]
+        width = c.width << (len(sides) - 2)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(c.latent, width, 4, bias=False)]
+        layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        for smaller, larger in pairwise(sides[:-1]):
+            up = nn.ConvTranspose2d(width, width // 2, *doubling(smaller, larger), bias=False)
+            layers += [up, nn.BatchNorm2d(width // 2), nn.ReLU()]
+            width //= 2
+        last = nn.ConvTranspose2d(width, c.channels, *doubling(*sides[-2:]), bias=False)
+        self.body = nn.Sequential(*layers, last, nn.Tanh())
 
     def forward(self, noise: Tensor) -> Tensor:
         made: Tensor = (self.body(noise[:, :, None, None]) + 1) / 2
@@ -84,14 +83,13 @@ class Discriminator(nn.Module):
 
     def __init__(self, c: Config) -> None:
         super().__init__()
-        count = halvings(c.resolution)
         inputs, layers = c.channels, list[nn.Module]()
-        for k in range(count):
-            layers.append(nn.Conv2d(inputs, c.width << k, 4, 2, 1, bias=False))
+        for k, (larger, smaller) in enumerate(pairwise(sides_of(c.resolution))):
+            layers.append(nn.Conv2d(inputs, c.width << k, *doubling(smaller, larger), bias=False))
             layers += [nn.BatchNorm2d(c.width << k)] if k else []
             layers.append(nn.LeakyReLU(0.2))
             inputs = c.width << k
-        self.body = nn.Sequential(*layers, nn.Conv2d(inputs, 1, c.resolution >> count, bias=False))
+        self.body = nn.Sequential(*layers, nn.Conv2d(inputs, 1, 4, bias=False))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The sigmoid is left to the losses, which are exact without it."""
@@ -115,7 +113,7 @@ class Method:
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config) -> None:
-        halvings(config.resolution)
+        sides_of(config.resolution)
         self.config = config
         self.resolution = config.resolution
         self.judge = Judge(config.features)

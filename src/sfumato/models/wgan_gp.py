@@ -8,6 +8,7 @@ penalty is each picture's own (section 4); the generator may have batch normalis
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.losses.adversarial import gradient_penalty, wasserstein_discriminator, wasserstein_generator
-from sfumato.models.adversaries import SHOWN, Judge, drawn, halvings, noise_of, shown, too_few
+from sfumato.models.adversaries import SHOWN, Judge, doubling, drawn, noise_of, shown, sides_of, too_few
 from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
@@ -36,7 +37,7 @@ class Config:
     """Hyper-parameters of algorithm 1."""
 
     resolution: int = 64
-    """Side in pixels: 4 to 8 doubled some times."""
+    """Side in pixels: 4 doubled some times, or 28."""
     channels: int = 3
     """3 for colour, 1 for grey pictures."""
     latent: int = 128
@@ -62,14 +63,15 @@ class Generator(nn.Module):
 
     def __init__(self, c: Config) -> None:
         super().__init__()
-        count = halvings(c.resolution)
-        inputs, side = c.width << (count - 1), c.resolution >> count
-        layers: list[nn.Module] = [nn.Linear(c.latent, inputs * side**2), nn.Unflatten(1, (inputs, side, side))]
-        layers += self.after(c, inputs)
-        for k in reversed(range(count - 1)):
-            layers += [nn.ConvTranspose2d(inputs, c.width << k, 4, 2, 1), *self.after(c, c.width << k)]
-            inputs = c.width << k
-        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(inputs, c.channels, 4, 2, 1), nn.Sigmoid())
+        sides = sides_of(c.resolution)[::-1]
+        width = c.width << (len(sides) - 2)
+        layers: list[nn.Module] = [nn.Linear(c.latent, width * 16), nn.Unflatten(1, (width, 4, 4))]
+        layers += self.after(c, width)
+        for smaller, larger in pairwise(sides[:-1]):
+            layers += [nn.ConvTranspose2d(width, width // 2, *doubling(smaller, larger)), *self.after(c, width // 2)]
+            width //= 2
+        last = nn.ConvTranspose2d(width, c.channels, *doubling(*sides[-2:]))
+        self.body = nn.Sequential(*layers, last, nn.Sigmoid())
 
     @staticmethod
     def after(c: Config, width: int) -> list[nn.Module]:
@@ -85,12 +87,11 @@ class Critic(nn.Module):
 
     def __init__(self, c: Config) -> None:
         super().__init__()
-        count = halvings(c.resolution)
         inputs, layers = c.channels, list[nn.Module]()
-        for k in range(count):
+        for k in range(len(sides_of(c.resolution)) - 1):
             layers += [nn.Conv2d(inputs, c.width << k, 5, 2, 2), nn.LeakyReLU(0.2)]
             inputs = c.width << k
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * (c.resolution >> count) ** 2, 1))
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * 16, 1))
 
     def forward(self, pictures: Tensor) -> Tensor:
         found: Tensor = self.body(pictures * 2 - 1).flatten()
@@ -105,7 +106,7 @@ class Method:
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config) -> None:
-        halvings(config.resolution)
+        sides_of(config.resolution)
         self.config = config
         self.resolution = config.resolution
         self.judge = Judge(config.features)
