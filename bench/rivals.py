@@ -13,6 +13,9 @@ microast  Wang et al. 2023, "MicroAST: Towards Super-Fast Ultra-Resolution Arbit
           here after the paper and the published code; weights from --microast, the four files *_iter_160000.pth.tar.
 adain     Huang & Belongie 2017: VGG-19 to relu4_1 and the mirrored decoder. Random weights: for its time only.
 
+crossdomain   the textbook's generator and style encoder, as `sfumato train crossdomain --out FOLDER` left them (--run
+          FOLDER).
+
 `--pairs` chooses as bench/quality.py does for our own results; with `--choice product`, evenly over all pairs in the
 order of their names; `--grid 6 8` takes every pair of so many pictures.
 """
@@ -200,6 +203,25 @@ def adain(folder: Path | None = None, threads: int | None = None) -> Stylizer:  
     return in_pytorch(adain_network(), 8)
 
 
+def crossdomain(folder: Path, threads: int | None = None) -> Stylizer:
+    """A trained textbook network."""
+    import torch
+
+    from sfumato.models.crossdomain import Painter
+
+    use_threads(threads)
+    painter = Painter.load(folder)
+
+    def tensor(x: Pixels) -> torch.Tensor:
+        return torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255
+
+    def run(content: Pixels, style: Pixels) -> Pixels:
+        made = painter.translate(tensor(content), tensor(style))
+        return (made[0].permute(1, 2, 0) * 255 + 0.5).byte().numpy()
+
+    return run
+
+
 def use_threads(threads: int | None) -> None:
     if threads:
         import torch
@@ -272,6 +294,7 @@ RIVALS: dict[str, Callable[..., Stylizer]] = {
     "magenta-full": magenta_full,
     "microast": microast,
     "adain": adain,
+    "crossdomain": crossdomain,
 }
 
 
@@ -301,13 +324,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="short side of contents and results")
     parser.add_argument("--style-size", type=int, default=512, help="short side of the styles")
     parser.add_argument("--microast", type=Path, help="folder of the published weights")
+    parser.add_argument("--run", type=Path, help="folder of a run of crossdomain")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     if args.make == "microast" and args.microast is None:
         parser.error("--make microast needs --microast FOLDER: with random weights it makes noise")
+    if args.make == "crossdomain" and args.run is None:
+        parser.error("--make crossdomain needs --run FOLDER")
     contents, styles = pictures_in(args.content), pictures_in(args.style)
-    run = RIVALS[args.make](args.microast, args.threads, **({"exact": True} if args.make == "magenta" else {}))
+    run = RIVALS[args.make](
+        args.run or args.microast, args.threads, **({"exact": True} if args.make == "magenta" else {})
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     for content, style in pairs_of(args, contents, styles):
         target = args.out / f"{content}__{style}.png"

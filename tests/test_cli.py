@@ -453,4 +453,4 @@ def test_the_installed_command_makes_a_picture(tmp_path: Path) -> None:
     print(f"style left {left:.3f}, correlation {kept:.3f}, {seconds:.1f} s")
     assert left < 0.35
     assert kept > 0.3
-    assert read_record(out)["weights"].keys() == {"vgg19"}
+    assert read_record(out)["weights"].keys() == {"onepass", "low-rank:vgg-lite.safetensors"}

@@ -18,7 +18,7 @@ from sfumato.picture.record import read_record
 from sfumato.stylize import painter
 from sfumato.weights.files import save_model
 
-ONEPASS = ("--method", "onepass", "--device", "cpu", "--model", "w.safetensors")
+ONEPASS = ("--method", "onepass", "--refine", "0", "--device", "cpu", "--model", "w.safetensors")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,7 +138,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 BAD: list[tuple[list[str], str]] = [
     (["--steps", "9"], "steps is not an option of the method onepass: leave it out, or take method optimise"),
-    (["--tv-weight", "2"], "tv_weight is not an option of the method onepass"),
+    (["--tv-weight", "2", "--refine", "0"], "tv_weight is not an option of the method onepass"),
     (["--preset", "fine"], "the preset 'fine' is of the method optimise, not of onepass"),
     (["--refine", "-1"], "refine must be a whole number between 0 and 100000"),
     (["-n", "0"], "variations must be a whole number of at least 1"),

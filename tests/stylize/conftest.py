@@ -25,7 +25,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verb works with the narrow network in place of VGG-19."""
 
     def load(source: str, *, pooling: Pooling, padding: Padding) -> VGG19:
-        assert source == "vgg19"
+        assert source in ("vgg19", "vgg-lite")
         return narrow(pooling, padding, torch.float32)
 
     monkeypatch.setattr(work, "load_features", load)

@@ -1,7 +1,7 @@
 """Every option is declared once, documented, and refused when it cannot be, with the nearest that can."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from sfumato.stylize.options import (
     OF_OPTIMISE,
     OF_PHOTO,
     RANGES,
+    WHOLE,
     StylizeOptions,
     parse_seconds,
     presets,
@@ -106,7 +107,7 @@ def test_every_option_with_a_range_has_its_ends_and_nothing_beyond() -> None:
                 continue
             if good and name in ("style_weights", "style_layer_weights", "content_weight", "steps") and value == 0:
                 continue  # not all of them may be 0; steps only of the method photo
-            if name not in ("size", "seed", "refine", "steps", "min_size", "schedule", "history", "tile"):
+            if name not in (*WHOLE, "size", "refine_size"):
                 value = float(value)
             if name == "style_layer_weights":
                 value = (value,) * 5
@@ -155,10 +156,10 @@ def test_presets_load_and_change_what_they_say() -> None:
     assert {"default", "fast", "fine", "gatys2016"} <= set(presets())
     for name in presets():
         options = StylizeOptions.of(preset=name)
-        assert options.preset == name
+        assert options.preset == ("onepass" if name == "default" else name)
         for key, value in read_preset(name).items():
             assert getattr(options, key) == value
-    assert StylizeOptions.of() == StylizeOptions()
+    assert StylizeOptions.of() == replace(StylizeOptions(), preset="onepass", features="vgg-lite")
     assert StylizeOptions.of(preset="fast").steps < StylizeOptions().steps < StylizeOptions.of(preset="fine").steps
 
 
@@ -245,6 +246,9 @@ def test_options_of_another_method_are_refused_by_name() -> None:
 
 def test_a_method_s_preset_is_its_default() -> None:
     assert StylizeOptions.of(method="photo") == StylizeOptions.of(preset="photo")
+    assert StylizeOptions.of() == StylizeOptions.of(method="onepass") == StylizeOptions.of(preset="onepass")
+    assert StylizeOptions.of().features == "vgg-lite"
+    assert StylizeOptions.of(method="optimise").features == "vgg19"
     assert StylizeOptions.of(method="photo").size == "original"
     assert StylizeOptions.of(method="photo", steps=0, size=300).size == 300
     with pytest.raises(InputError, match="steps must be at least 1, not 0"):
@@ -264,7 +268,10 @@ def test_a_preset_is_of_a_method() -> None:
 @pytest.mark.parametrize(
     ("given", "method"),
     [
-        ({}, "optimise"),
+        ({}, "onepass"),
+        ({"size": 300, "seed": 1, "strength": 0.5}, "onepass"),
+        ({"time_budget": "10s"}, "optimise"),
+        ({"refine_size": 512, "features": "vgg19"}, "onepass"),
         ({"content_weight": 0.5, "size": 300}, "optimise"),
         ({"content_weight": 0.5, "refine": 5}, "onepass"),
         ({"model": "onepass"}, "onepass"),

@@ -38,7 +38,8 @@ GIVEN: dict[str, Any] = {}
 
 
 def made(content: Any = CONTENT, styles: Any = STYLE, **given: Any) -> Result:
-    return stylize(content, styles, **{"method": "onepass", "device": "cpu", **GIVEN, **given})
+    """Of the pass alone, if nothing else is said."""
+    return stylize(content, styles, **{"method": "onepass", "refine": 0, "device": "cpu", **GIVEN, **given})
 
 
 def half(height: int, width: int, *, right: bool = False) -> np.ndarray:
@@ -294,7 +295,7 @@ def test_networks_and_styles_are_read_once_for_many_pictures(monkeypatch: pytest
 
 
 def test_interrupted_before_the_end_it_is_the_photograph() -> None:
-    work = iter_stylize(CONTENT, STYLE, method="onepass", tile=32, **GIVEN)
+    work = iter_stylize(CONTENT, STYLE, method="onepass", refine=0, tile=32, **GIVEN)
     iterator = iter(work)
     for _ in range(3):
         next(iterator)
@@ -407,3 +408,44 @@ def test_very_large_pictures_are_sampled_for_their_colors(monkeypatch: pytest.Mo
     monkeypatch.setattr(work, "LARGE", 600)
     sampled = made(keep_color="match").rgb
     assert 0 < np.abs(sampled - exact).mean() < 0.02
+
+
+@pytest.mark.usefixtures("light")
+def test_a_small_copy_is_refined_and_its_change_enlarged() -> None:
+    given = {"method": "onepass", "precision": "float32", "refine_size": 20, **GIVEN}
+    moments = list(iter_stylize(CONTENT, STYLE, refine=12, **given))
+    assert [m.size for m in moments[1:]] == [(20, 28)] * 12
+    plain = made(precision="float32").tensor
+    small = torch.nn.functional.interpolate(plain, (20, 28), mode="bicubic", antialias=True).clamp(0, 1)
+    change = torch.nn.functional.interpolate(moments[-1].preview - small, (40, 56), mode="bicubic", antialias=True)
+    assert change.abs().mean() > 0.01
+    result = made(precision="float32", refine=12, refine_size=20).tensor
+    torch.testing.assert_close(result, (plain + change).clamp(0, 1), atol=2e-5, rtol=0)
+    same = made(precision="float32", refine=1, refine_size=20).tensor
+    torch.testing.assert_close(same, plain, atol=1e-6, rtol=0)
+
+
+def test_enlarging_rows_is_enlarging_the_whole() -> None:
+    x = torch.randn(1, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    for size in ((40, 60), (47, 71), (20, 30), (200, 300)):
+        whole = torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True)
+        parts = [refine.enlarged(x, *size, slice(top, min(top + 13, size[0]))) for top in range(0, size[0], 13)]
+        torch.testing.assert_close(torch.cat(parts, 2), whole, atol=2e-5, rtol=0)
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("given", [{}, {"keep_color": "luminance"}])
+def test_a_refined_large_picture_is_worked_as_a_small_one(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    """Integers in place of floats, cells in place of the whole: a level's difference."""
+    from sfumato.picture import finish
+
+    content = array(130, 180, 4)
+    given = {"precision": "float32", "refine": 4, "refine_size": 16, "mask": half(130, 180), **given}
+    small = made(content, **given)
+    monkeypatch.setattr(finish, "LARGE", 100)
+    large = made(np.rint(content * 255).astype(np.uint8), **given)
+    assert large.pixels.dtype == np.uint8
+    assert np.abs(large.rgb - small.rgb).mean() < 0.02
+    np.testing.assert_array_equal(large.pixels[:, 110:], np.rint(content * 255).astype(np.uint8)[:, 110:])

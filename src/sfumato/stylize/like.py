@@ -138,13 +138,16 @@ def adapted(
 ) -> StylizeOptions:
     """A record's options for another photograph: the tile and the steps that fitted only the one it was made of go."""
     from sfumato.stylize.optimise import pyramid  # torch comes with it
-    from sfumato.stylize.refine import refining
+    from sfumato.stylize.refine import refined_size, refining
 
     inputs = record.get("inputs") or [{}]
     if inputs[0].get("sha256") != source.sha256 and "tile" not in given:
         options = replace(options, tile=None)
     plain = replace(options, schedule=())
-    sizes = pyramid(*size, refining(plain) if options.method == "onepass" else plain)
+    if options.method == "onepass":
+        sizes = pyramid(*refined_size(*size, options), refining(plain))
+    else:
+        sizes = pyramid(*size, plain)
     if options.schedule and "schedule" not in given and len(sizes) != len(options.schedule):
         return plain
     return options

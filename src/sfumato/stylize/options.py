@@ -20,19 +20,23 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 @dataclass(frozen=True)
 class StylizeOptions:
-    """How a picture is stylized. Defaults make a painting of a photograph within a minute on two cores."""
+    """How a picture is stylized. Defaults make a painting of a photograph within seconds on two cores."""
 
-    method: Method = "optimise"
-    """`onepass`: a trained network paints at once; `optimise` fits the picture to the style (Gatys et al. 2016);
-    `photo` takes light and colours and leaves every line where it is. Left out, it is the one that the options given
+    method: Method = "onepass"
+    """`onepass`: a trained network paints at once, and a few steps of optimisation follow; `optimise` fits the picture
+    to the style from the beginning (Gatys et al. 2016), which takes a minute and paints the bolder strokes; `photo`
+    takes light and colours and leaves every line where it is. Left out, it is the one that the options given
     belong to."""
     model: str = "onepass"
     """Network of the one pass: a bundled one by name, a file of weights, or the folder of a training run."""
-    refine: int = 0
-    """Steps of optimisation on top of the one pass at a short side of 256 pixels, such as 20, and fewer at every
-    larger size."""
+    refine: int = 10
+    """Steps of optimisation on top of the one pass, 0 for the pass alone."""
+    refine_size: int | Literal["original"] = 256
+    """Short side in pixels at which these steps are made, whatever the result's: what they change is enlarged and the
+    fine detail is the pass's. From 512 on in a pyramid from 256, with fewer steps at every larger size."""
     preset: str = "default"
-    """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter), `photo` (of that method)."""
+    """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter), `onepass` and `photo` (of
+    these methods)."""
     size: int | Literal["original"] = 512
     """Short side of the result in pixels (a smaller picture is not enlarged), or `original`."""
     strength: float = 1.0
@@ -137,9 +141,9 @@ class StylizeOptions:
         for name in given:
             if name not in names:
                 raise unknown("option", name, sorted(names))
-        if preset in (None, "default") and "method" not in given:
-            given["method"] = method_of(given)
-        preset = preset or PRESET_OF.get(given.get("method", ""), "default")
+        if preset in (None, "default"):
+            given.setdefault("method", method_of(given))
+            preset = PRESET_OF.get(given["method"], "default")
         options = replace(cls(), **{**read_preset(preset), **given, "preset": preset})
         options.check()
         return options
@@ -150,8 +154,10 @@ class StylizeOptions:
             value, choices = getattr(self, f.name), get_args(get_type_hints(type(self))[f.name])
             if get_origin(get_type_hints(type(self))[f.name]) is Literal and value not in choices:
                 raise unknown(f.name, value, map(str, choices))
-        if self.size != "original" and (not isinstance(self.size, int) or isinstance(self.size, bool)):
-            raise InputError(f"size must be a number of pixels or 'original', not {self.size!r}")
+        for name in ("size", "refine_size"):
+            side = getattr(self, name)
+            if side != "original" and (not isinstance(side, int) or isinstance(side, bool)):
+                raise InputError(f"{name} must be a number of pixels or 'original', not {side!r}")
         for name, low, high in RANGES:
             value = getattr(self, name)
             kind, number = (int, "a whole number") if name in WHOLE else (int | float, "a number")
@@ -186,6 +192,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("style_scale", 0.05, 20),
     ("seed", 0, 2**63 - 1),
     ("refine", 0, 100_000),
+    ("refine_size", 16, 65536),
     ("noise", 0, 10),
     ("content_weight", 0, math.inf),
     ("style_weight", 0, math.inf),
@@ -208,9 +215,9 @@ RANGES: tuple[tuple[str, float, float], ...] = (
 """Option, smallest and largest value."""
 WHOLE = ("seed", "refine", "steps", "min_size", "schedule", "history", "tile")
 """Options that count."""
-PRESET_OF = {"photo": "photo"}
+PRESET_OF = {"onepass": "onepass", "photo": "photo"}
 """Methods whose settings are a preset."""
-OF_ONE_PASS = ("model", "refine", "noise")
+OF_ONE_PASS = ("model", "refine", "refine_size", "noise")
 OF_PHOTO = ("smoothness",)
 OF_OBJECTIVE = (
     "content_weight",
@@ -248,10 +255,12 @@ OF_OPTIMISE = (
 
 
 def method_of(given: Collection[str]) -> Method:
-    """The method that is meant where none is named: the one that alone has one of the options given."""
+    """The method that is meant where none is named: the one that the options given belong to first."""
     if any(name in OF_ONE_PASS for name in given):
         return "onepass"
-    return "photo" if any(name in OF_PHOTO for name in given) else StylizeOptions.method
+    if any(name in OF_PHOTO for name in given):
+        return "photo"
+    return "optimise" if any(name in (*OF_OBJECTIVE, *OF_OPTIMISE) for name in given) else StylizeOptions.method
 
 
 def refuse_foreign(options: StylizeOptions, given: Collection[str]) -> None:

@@ -215,14 +215,20 @@ class Stylizing:
         painter = load_painter(options.model, device)
         if options.refine == 0:
             return OnePass(painter, self.content, self.parts, self.masks, options, self.finish, limit)
-        from sfumato.stylize.refine import Refined, refining
+        from sfumato.stylize.refine import Refined, refined_size, refining
 
-        second = self._optimisation(device, limit, refining(options))
+        second = self._optimisation(device, limit, refining(options), refined_size(*self.size, options))
         raw = replace(self.finish, mask=None, colors=None)
-        first = OnePass(painter, self.content, self.parts, self.masks, options, raw, limit, second.tile)
-        return Refined(first, second)
+        first = OnePass(painter, self.content, self.parts, self.masks, options, raw, limit)
+        if second.tile < max(second.content.shape[2:]):
+            first.tile = min(first.tile, second.tile)
+        second.tile = first.tile  # the record has one for both
+        return Refined(first, second, self.finish)
 
-    def _optimisation(self, device: torch.device, limit: int, options: StylizeOptions) -> Optimisation:
+    def _optimisation(
+        self, device: torch.device, limit: int, options: StylizeOptions, size: tuple[int, int] | None = None
+    ) -> Optimisation:
+        """Of the picture, or of a copy of another size."""
         names = MIXED if options.features == "mixed" else (options.features,)
         found = [load_features(name, pooling=options.pooling, padding=options.padding) for name in names]
         network, *light = (f.to(device, choose_precision(options.precision, device)) for f in found)
@@ -230,8 +236,9 @@ class Stylizing:
             replace(p, picture=p.picture.to(device), mask=None if p.mask is None else p.mask.to(device))
             for p in self.parts
         ]
-        masks = None if self.masks is None else self.masks.to(device)
-        return Optimisation(network, self.content.to(device), parts, masks, options, limit, *light)
+        content = resize(self.content, *(size or self.size)).to(device)
+        masks = None if self.masks is None else resize(self.masks, *(size or self.size)).to(device)
+        return Optimisation(network, content, parts, masks, options, limit, *light)
 
     def _compare_weights(self, record: Mapping[str, Any], like: str | Path) -> None:
         """Say where a record was made with other weights than the ones of the same name here."""
