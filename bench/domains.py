@@ -94,7 +94,7 @@ def main() -> None:
             paint(k, target)
 
     def stylized(k: int, target: Path) -> None:
-        sfumato.stylize(photos[k], style[k], method="onepass", size=given.side, output=target)
+        sfumato.stylize(photos[k], style[k], method="onepass", refine=0, size=given.side, output=target)
 
     written("onepass", stylized)
     for name in given.translators:

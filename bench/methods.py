@@ -52,7 +52,8 @@ class Recorder:
 def ours(args: Namespace, recorder: Recorder) -> None:
     from sfumato.stylize import iter_stylize
 
-    work = iter_stylize(args.content, args.style, **{"size": args.size, "device": args.device, **args.options})
+    wanted = {"method": "optimise", "size": args.size, "device": args.device}
+    work = iter_stylize(args.content, args.style, **{**wanted, **args.options})
     step = 0
     for iterate in work:
         step = iterate.step

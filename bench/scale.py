@@ -45,7 +45,7 @@ def main() -> None:
 
     made: dict[str, Path] = {}
     spent: dict[str, float] = {}
-    options = settings(args.options)
+    options = {"method": "optimise", **settings(args.options)}
     runs = [(f"{args.small} px, seed {seed}", args.small, seed) for seed in range(args.seeds)]
     for name, size, seed in [*runs, (f"{args.large} px, seed 0", args.large, 0)]:
         began = time.perf_counter()
