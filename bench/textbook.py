@@ -44,25 +44,29 @@ def slope_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor
     return ((slope.view(len(real), -1).norm(2, dim=1) - 1) ** 2).mean()
 
 
-def doubling(c: Any, inputs: int, side: int, *, norm: bool, kernel: int = 4) -> list[nn.Module]:
-    """Transposed convolutions from `inputs` x side x side to the resolution."""
+def doubling(c: Any, inputs: int, side: int, *, norm: bool) -> list[nn.Module]:
+    """Transposed convolutions from `inputs` x side x side to the resolution; to an odd side by a kernel of 3."""
+    sides = [c.resolution]
+    while -(-sides[0] // 2) > side:
+        sides.insert(0, -(-sides[0] // 2))
     layers: list[nn.Module] = []
-    while side * 2 < c.resolution:
-        layers += [nn.ConvTranspose2d(inputs, inputs // 2, kernel, 2, 1, bias=not norm)]
+    for wanted in sides[:-1]:
+        layers += [nn.ConvTranspose2d(inputs, inputs // 2, 3 if wanted % 2 else 4, 2, 1, bias=not norm)]
         layers += [nn.BatchNorm2d(inputs // 2), nn.ReLU(True)] if norm else [nn.ReLU(True)]
-        inputs, side = inputs // 2, side * 2
-    return [*layers, nn.ConvTranspose2d(inputs, c.channels, kernel, 2, 1, bias=not norm), nn.Tanh()]
+        inputs //= 2
+    return [*layers, nn.ConvTranspose2d(inputs, c.channels, 4, 2, 1, bias=not norm), nn.Tanh()]
 
 
-def halving(c: Any, *, norm: bool, kernel: int, slope: float = 0.2) -> tuple[list[nn.Module], int, int]:
-    """Strided convolutions down to 7 or 4 pixels: layers, channels, side."""
+def halving(c: Any, *, norm: bool, kernel: int, slope: float = 0.2, least: int = 4) -> tuple[list[nn.Module], int, int]:
+    """Strided convolutions down to `least` pixels or fewer: layers, channels, side."""
     layers: list[nn.Module] = []
     inputs, side, width = c.channels, c.resolution, c.width
-    while side % 2 == 0 and side // 2 >= 4:
-        layers.append(nn.Conv2d(inputs, width, kernel, 2, (kernel - 1) // 2, bias=not norm))
+    while side > least:
+        k = kernel - 1 if side % 2 and kernel % 2 == 0 else kernel
+        layers.append(nn.Conv2d(inputs, width, k, 2, (k - 1) // 2, bias=not norm))
         layers += [nn.BatchNorm2d(width)] if norm and inputs != c.channels else []
         layers.append(nn.LeakyReLU(slope, True))
-        inputs, side, width = width, side // 2, width * 2
+        inputs, side, width = width, -(-side // 2), width * 2
     return layers, inputs, side
 
 
@@ -165,7 +169,7 @@ class InfoGan:
     """Chen et al. 2016: one category, continuous codes with a Gaussian Q."""
 
     def __init__(self, c: Any) -> None:
-        layers, top, side = halving(c, norm=True, kernel=4, slope=0.1)
+        layers, top, side = halving(c, norm=True, kernel=4, slope=0.1, least=7)
         self.c, flat = c, top * side**2
         first: list[nn.Module] = []
         for a, b in ((c.inputs, c.hidden), (c.hidden, flat)):
