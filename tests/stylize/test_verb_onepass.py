@@ -76,18 +76,22 @@ def test_seeds_and_size() -> None:
     assert made(size=4000).rgb.shape == made(size="original").rgb.shape == (40, 56, 3)
 
 
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("refine", [0, 3])
 @pytest.mark.parametrize("size", [(1, 1), (3, 70), (70, 3), (1, 50), (17, 16)])
-def test_small_and_thin_pictures(size: tuple[int, int]) -> None:
-    result = made(array(*size, 1), array(*size[::-1], 2))
+def test_small_and_thin_pictures(size: tuple[int, int], refine: int) -> None:
+    result = made(array(*size, 1), array(*size[::-1], 2), refine=refine, refine_size=16)
     assert result.rgb.shape == (*size, 3)
     assert np.isfinite(result.rgb).all()
 
 
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("refine", [0, 3])
 @pytest.mark.parametrize("flat", ["content", "style", "both"])
-def test_flat_pictures(flat: str) -> None:
+def test_flat_pictures(flat: str, refine: int) -> None:
     grey = np.full((40, 56, 3), 0.5, np.float32)
     content, style = (grey if flat in (name, "both") else array(40, 56, 1) for name in ("content", "style"))
-    assert np.isfinite(made(content, style).rgb).all()
+    assert np.isfinite(made(content, style, refine=refine).rgb).all()
 
 
 def test_several_styles_and_their_weights() -> None:
