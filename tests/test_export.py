@@ -47,7 +47,7 @@ def test_onnxruntime_paints_what_pytorch_paints(exported: Path, size: tuple[int,
     wanted = stylize(
         content,
         style,
-        method="onepass",
+        refine=0,
         model=str(exported / "w.safetensors"),
         seed=seed,
         size="original",

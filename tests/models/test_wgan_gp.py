@@ -12,10 +12,10 @@ TINY = {"resolution": 8, "channels": 1, "width": 8, "latent": 4, "features": ""}
 
 
 def test_the_digit_networks_have_the_weights_that_their_sizes_say() -> None:
-    """7 x 7 x 128 doubled twice against convolutions 5 x 5 to 64 and 128 channels."""
+    """4 x 4 x 256 to 7, 14 and 28 against convolutions 5 x 5 to 64, 128 and 256 channels."""
     networks = Method(Config(resolution=28, channels=1, normalised=False)).networks()
-    generator = 129 * 7 * 7 * 128 + (128 * 64 * 16 + 64) + (64 * 16 + 1)
-    critic = (25 * 64 + 64) + (25 * 64 * 128 + 128) + (7 * 7 * 128 + 1)
+    generator = 129 * 16 * 256 + (256 * 128 * 9 + 128) + (128 * 64 * 16 + 64) + (64 * 16 + 1)
+    critic = (25 * 64 + 64) + (25 * 64 * 128 + 128) + (25 * 128 * 256 + 256) + (16 * 256 + 1)
     assert sum(p.numel() for p in networks["generator"].parameters()) == generator
     assert sum(p.numel() for p in networks["critic"].parameters()) == critic
 
