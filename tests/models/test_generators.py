@@ -115,6 +115,23 @@ def test_digits_are_made_from_four_by_four_as_in_the_papers_code() -> None:
         assert next(v for k, v in seen.items() if k != "generator")[:3] == [(8, 14), (16, 7), (32, 4)]
 
 
+@pytest.mark.parametrize("name", ["dcgan", "wgan_gp"])
+@pytest.mark.parametrize("resolution", [13, 100])
+def test_sides_may_be_odd_on_the_way(name: str, resolution: int) -> None:
+    module = family(name)
+    networks = module.Method(module.Config(resolution=resolution, **SMALL[name])).networks()
+    made = networks["generator"](torch.randn(2, 5))
+    assert made.shape == (2, 3, resolution, resolution)
+    assert networks.get("critic", networks.get("discriminator"))(made).shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["gan", "infogan"])
+def test_doubled_twice_is_not_every_size(name: str) -> None:
+    module = family(name)
+    with pytest.raises(InputError):
+        module.Method(module.Config(resolution=102 if name == "gan" else 100))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_every_preset_fits_its_family(name: str) -> None:
     config = summary(name).config

@@ -38,7 +38,7 @@ class Config:
     """Hyper-parameters of section 4."""
 
     resolution: int = 64
-    """Side in pixels: 4 doubled some times, or 28."""
+    """Side in pixels, one that halves to 4, rounded up: 28, 32, 64, 128 and others."""
     channels: int = 3
     """3 for colour, 1 for grey pictures."""
     latent: int = 100
