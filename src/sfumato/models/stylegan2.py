@@ -18,9 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
-from sfumato.losses.adversarial import bce_discriminator, bce_generator, r1_penalty
+from sfumato.losses.adversarial import (
+    bce_discriminator,
+    bce_generator,
+    hinge_discriminator,
+    r1_penalty,
+    wasserstein_generator,
+)
 from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
 from sfumato.models.adversaries import Judge, shown, told_apart
+from sfumato.models.feature_judge import FeatureJudge
 from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
@@ -32,6 +39,8 @@ from sfumato.weights.files import load_model
 
 SHOWN = 32
 """Pictures on a preview."""
+FEATURE_RATE = 0.4
+"""Learning rate of the feature judge's heads, next to that of the others: they win early enough."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,10 @@ class Config:
     """Mean sign of real pictures' scores that it holds."""
     ada_pictures: float = 500_000
     """Real pictures in which its probability can go from 0 to 1."""
+    feature_judge: str = ""
+    """A trained feature network, a name or a file, on which a second discriminator stands; none where empty."""
+    feature_weight: float = 1.0
+    """Weight of the second discriminator."""
     conditional: bool = False
     """Learn classes too: the pictures' sub-folders, or the column `label`."""
     label: str = ""
@@ -124,6 +137,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "path_every": (1, 1024),
     "ada_target": (-1, 1),
     "ada_pictures": (1, 1e12),
+    "feature_weight": (0, 1e4),
     "learning_rate": (1e-9, 1),
 }
 """Smallest and largest value of a field."""
@@ -156,7 +170,8 @@ class Method:
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         mapping = Mapping(c.code, len(c.classes), c.code, c.mapping_layers)
-        return {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
+        found = {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
+        return found | ({"feature_judge": FeatureJudge(c.feature_judge, c.size())} if c.feature_judge else {})
 
     def optimizers(self, networks: Table[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         """Adam with its memory shortened for the lazy steps between the others (appendix B)."""
@@ -167,10 +182,14 @@ class Method:
             weights = [p for name in names for p in networks[name].parameters()]
             return torch.optim.Adam(weights, lr=c.learning_rate * share, betas=(0.0, 0.99**share), eps=1e-8)
 
-        return {
+        found = {
             "generator": adam(c.path_every, "mapping", "synthesis"),
             "discriminator": adam(c.r1_every, "discriminator"),
         }
+        if c.feature_judge:
+            heads, rate = networks["feature_judge"].parameters(), c.learning_rate * FEATURE_RATE
+            found["feature_judge"] = torch.optim.Adam(heads, lr=rate, betas=(0.0, 0.99))
+        return found
 
     def sample(self, data: Table[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture and, with classes, its class's number."""
@@ -185,9 +204,12 @@ class Method:
         real, label = batch[0], batch[1] if c.classes else None
         judge = net["discriminator"]
 
-        made = net["synthesis"](self.codes(run, "generator", len(real), label))
-        losses = {"generator": bce_generator(judge(self.seen(run, "generator", made), label))}
-        run.minimize("generator", losses["generator"])
+        made = self.seen(run, "generator", net["synthesis"](self.codes(run, "generator", len(real), label)))
+        losses = {"generator": bce_generator(judge(made, label))}
+        if c.feature_judge:
+            self.judge_features(run, made, self.seen(run, "features", real), losses)
+        else:
+            run.minimize("generator", losses["generator"])
         if c.path_weight and run.step % c.path_every == 0:
             losses["path"] = self.path(run, max(1, len(real) // 2), label)
 
@@ -209,6 +231,19 @@ class Method:
             ada.adapt(run, of_real, target=c.ada_target, pictures=c.ada_pictures)
             losses["ada_p"] = ada.ada_probability(run)
         return losses | {"told apart": told_apart(of_real, of_made)}
+
+    def judge_features(self, run: Run, made: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:
+        """The generator's turn against both discriminators, then that of the features' heads on the same pictures."""
+        heads = cast(FeatureJudge, run.networks["feature_judge"])
+        with torch.no_grad():
+            of_real = heads.features(real)
+        of_made = heads.features(made)
+        losses["features"] = wasserstein_generator(heads(of_made))
+        run.minimize("generator", losses["generator"] + self.config.feature_weight * losses["features"])
+        of_real, of_made = heads(of_real), heads([x.detach() for x in of_made])
+        losses["feature judge"] = hinge_discriminator(of_real, of_made)
+        losses["told apart by features"] = told_apart(of_real, of_made)
+        run.minimize("feature_judge", losses["feature judge"])
 
     def codes(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
         """N x layers x code; two codes share a picture with the chance `mixing`."""

@@ -1,0 +1,83 @@
+"""A discriminator that stands on a trained network's features: it need not learn to see before it can teach.
+
+Sauer et al. 2021, "Projected GANs Converge Faster" (NeurIPS), section 3: several layers of a frozen network, mixed by
+frozen random 1 x 1 convolutions within a layer and from the deeper layer to the one before it (their figure 2), each
+with a small trained head; the hinge objective. Beside a discriminator of the pictures themselves, as Kumari et al.
+2022, "Ensembling Off-the-shelf Models for GAN Training" (CVPR), have it: colours are what features forget.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from sfumato.errors import InputError
+from sfumato.features.sources import load_features
+
+LAYERS = ("relu2_2", "relu3_2", "relu4_2")
+"""Where the heads stand: strides 2, 4 and 8 of VGG-19, one convolution past those with maps to full width."""
+WIDEST = 64
+"""Channels that a layer is mixed into, at most, and of the heads."""
+CELLS = 4
+"""A head halves its sides as long as they are larger than this."""
+
+
+class FeatureJudge(nn.Module):
+    """Pictures N x 3 x H x W in [0, 1] to features, and these to scores N x S."""
+
+    def __init__(self, source: str, size: tuple[int, int]) -> None:
+        """`source` as in `load_features`. Raises `InputError` for pictures too small for its layers."""
+        super().__init__()
+        self.network = load_features(source, pooling="max")
+        if min(self.network.cells(side, LAYERS[-1]) for side in size) < CELLS:
+            raise InputError(f"a judge of features needs pictures of 32 px or more, not {size[1]} x {size[0]}")
+        with torch.no_grad():
+            found = self.network(torch.zeros(1, 3, *size), LAYERS)
+        self.heads = nn.ModuleDict()
+        deeper = 0
+        for layer in reversed(LAYERS):
+            channels, sides = found[layer].shape[1], found[layer].shape[2:]
+            width = min(WIDEST, channels)
+            self.register_buffer(f"mix_{layer}", torch.randn(width, channels, 1, 1) / math.sqrt(channels))
+            if deeper:
+                self.register_buffer(f"down_{layer}", torch.randn(width, deeper, 1, 1) / math.sqrt(2 * deeper))
+            self.register_buffer(f"scale_{layer}", torch.zeros(()))
+            self.heads[layer] = head(width, min(sides))
+            deeper = width
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """Mixed features, deepest first, about 1 in the mean of squares; gradients reach the pictures.
+
+        The first batch it sees sets every layer's scale.
+        """
+        if pictures.device != self.get_buffer(f"mix_{LAYERS[0]}").device:
+            raise InputError("the judge of features and its pictures are on two devices")
+        self.network.to(pictures.device)
+        found, mixed = self.network(pictures, LAYERS), list[Tensor]()
+        for layer in reversed(LAYERS):
+            scale = self.get_buffer(f"scale_{layer}")
+            if not scale:
+                scale.copy_(found[layer].detach().square().mean().rsqrt())
+            x = F.conv2d(found[layer] * scale, self.get_buffer(f"mix_{layer}"))
+            if mixed:
+                below = F.conv2d(mixed[-1], self.get_buffer(f"down_{layer}"))
+                x = x * math.sqrt(0.5) + F.interpolate(below, x.shape[2:], mode="bilinear")
+            mixed.append(x)
+        return mixed
+
+    def forward(self, mixed: list[Tensor]) -> Tensor:
+        """N x S scores of what `features` gave, the larger the more real."""
+        scores = [self.heads[layer](x).flatten(1) for layer, x in zip(reversed(LAYERS), mixed, strict=True)]
+        return torch.cat(scores, 1)
+
+
+def head(width: int, side: int) -> nn.Sequential:
+    """Convolutions of stride 2 down to `CELLS` cells a side, then one score, or several of a larger picture."""
+    parts = list[nn.Module]()
+    while side > CELLS:
+        wider = min(WIDEST, 2 * width)
+        parts += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
+        width, side = wider, side // 2
+    return nn.Sequential(*parts, spectral_norm(nn.Conv2d(width, 1, CELLS)))

@@ -1,0 +1,105 @@
+"""The discriminator on a trained network's features: what it sees, what learns in it, and its place in StyleGAN2."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sfumato.errors import InputError
+from sfumato.models.feature_judge import LAYERS, FeatureJudge
+from sfumato.models.stylegan2 import FEATURE_RATE, Config, Method
+from sfumato.train.data import Pictures
+from sfumato.train.engine import fit
+from sfumato.train.options import TrainOptions
+
+from .steps import Steps, steps_of
+from .test_stylegan2 import folder, squares
+
+AIDED = Config(
+    resolution=32, code=8, channel_base=128, channel_max=16, augmentation="none", path_weight=0.0, features="",
+    feature_judge="vgg-lite", feature_weight=0.5,
+)  # fmt: skip
+
+
+@pytest.fixture
+def judge() -> FeatureJudge:
+    torch.manual_seed(1)
+    return FeatureJudge("vgg-lite", (32, 48))
+
+
+def test_features_have_one_scale_set_by_the_first_batch(judge: FeatureJudge) -> None:
+    first = judge.features(squares(8, 48)[:, :, :32])
+    assert [tuple(x.shape) for x in first] == [(8, 64, 4, 6), (8, 64, 8, 12), (8, 64, 16, 24)]
+    for x in first:
+        assert 0.5 < x.square().mean().sqrt() < 2
+    scales = {name: b.clone() for name, b in judge.named_buffers() if name.startswith("scale")}
+    assert len(scales) == len(LAYERS)
+    assert min(scales.values()) > 0
+    judge.features(0.2 * squares(8, 48, seed=6)[:, :, :32])
+    assert all(torch.equal(judge.get_buffer(name), s) for name, s in scales.items())
+
+
+def test_shallow_features_hear_of_deep_ones(judge: FeatureJudge) -> None:
+    """Figure 2 of the paper: what a deep layer saw reaches the heads of the layers before it."""
+    x = squares(2, 48)[:, :, :32]
+    before = judge.features(x)
+    judge.get_buffer("mix_relu4_2").zero_()
+    after = judge.features(x)
+    assert after[0].abs().max() == 0
+    assert (after[2] - before[2]).abs().mean() > 0.1
+
+
+def test_gradients_reach_the_pictures_and_the_heads_alone(judge: FeatureJudge) -> None:
+    x = squares(2, 48)[:, :, :32].requires_grad_()
+    scores = judge(judge.features(x))
+    assert scores.shape == (2, 3 * 3)  # one score where 4 x 4 cells fit once, three along 4 x 6
+    scores.mean().backward()
+    assert x.grad is not None
+    assert x.grad.abs().amax((1, 2, 3)).min() > 0
+    assert {name.split(".")[0] for name, _ in judge.named_parameters()} == {"heads"}
+    assert not any(name.startswith("network") for name in judge.state_dict())
+
+
+def test_too_small_pictures_are_refused() -> None:
+    with pytest.raises(InputError, match="32 px or more, not 16 x 64"):
+        FeatureJudge("vgg-lite", (64, 16))
+
+
+def test_both_judges_teach_the_generator_and_each_learns_its_own() -> None:
+    run = steps_of(method := Method(AIDED))
+    real = squares(4, 32)
+    run.step = 1
+    logs = method.step(run, (real,))
+    assert [name for name, _ in run.minimized] == ["generator", "feature_judge", "discriminator"]
+    assert run.minimized[0][1] == pytest.approx((logs["generator"] + 0.5 * logs["features"]).item(), rel=1e-5)
+    assert run.minimized[1][1] == pytest.approx(logs["feature judge"].item())
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in run.optimizers.items()}
+    assert rates["feature_judge"] == pytest.approx(FEATURE_RATE * AIDED.learning_rate)
+
+
+def test_its_heads_learn_to_tell_what_is_made() -> None:
+    run = Steps(method := Method(dataclasses.replace(AIDED, learning_rate=2.5e-3)))
+    assert method.config.feature_judge
+    first = run.go(squares(4, 32))
+    for k in range(12):
+        last = run.go(squares(4, 32, seed=k))
+    assert last["feature judge"].item() < 0.6 * first["feature judge"].item()
+
+
+def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path) -> None:
+    data = {"data": Pictures(folder(tmp_path / "data", 4), side=32)}
+    options = TrainOptions(steps=3, batch=2, resolution=32, threads=0, checkpoint_every=1, keep=9)
+
+    def run(name: str, steps: int, *, resume: bool = False) -> dict[str, torch.Tensor]:
+        chosen = dataclasses.replace(options, out=str(tmp_path / name), steps=steps)
+        fit(Method(AIDED), data, chosen, family="stylegan2", resume=resume)
+        return load_file(tmp_path / name / "weights.safetensors")
+
+    whole = run("whole", 3)
+    run("cut", 2)
+    resumed = run("cut", 3, resume=True)
+    assert {key.split(".")[0] for key in whole} == {"mapping", "synthesis"}
+    for key, tensor in whole.items():
+        assert torch.equal(tensor, resumed[key]), key
