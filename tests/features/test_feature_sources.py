@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
@@ -242,3 +242,22 @@ def test_the_narrow_vgg19_of_collaborative_distillation(folder: Path) -> None:
     torch.save(state, folder / "other.pth")
     with pytest.raises(InputError, match="not a narrow VGG-19"):
         load_features(folder / "other.pth")
+
+
+def test_the_narrow_vgg19_within_onepass() -> None:
+    """Its style encoder's convolutions, as that encoder computes them."""
+    from sfumato.models.onepass_networks import IMAGENET
+    from sfumato.weights.registry import find
+
+    network = load_features("onepass", pooling="max")
+    assert network.layers[-1] == "relu5_1"
+    state = load_file(find("onepass").path)
+    x = noise(2, 3, 32, 32)
+    found = network(x, ["relu2_2"])["relu2_2"]
+    y = (x - torch.tensor(IMAGENET[0])[:, None, None]) * torch.tensor(IMAGENET[1])[:, None, None]
+    for index in range(4):
+        y = F.max_pool2d(y, 2) if index == 2 else y
+        key = f"style_encoder.convs.{index}"
+        y = F.conv2d(y, state[f"{key}.weight"].float(), state[f"{key}.bias"].float(), padding=1).relu()
+    assert found.shape == (2, 32, 16, 16)
+    torch.testing.assert_close(found, y, rtol=1e-4, atol=1e-4)

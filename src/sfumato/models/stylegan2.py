@@ -80,7 +80,7 @@ class Config:
     ada_pictures: float = 500_000
     """Real pictures in which its probability can go from 0 to 1."""
     feature_judge: str = ""
-    """A trained feature network, a name or a file, on which a second discriminator stands; none where empty."""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
     feature_weight: float = 1.0
     """Weight of the second discriminator."""
     conditional: bool = False
