@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from sfumato.errors import InputError
 from sfumato.models.feature_judge import LAYERS, FeatureJudge
-from sfumato.models.stylegan2 import FEATURE_RATE, Config, Method
+from sfumato.models.stylegan2 import FEATURE_RATE, Config, Method, Sampler
 from sfumato.train.data import Pictures
 from sfumato.train.engine import fit
 from sfumato.train.options import TrainOptions
@@ -88,7 +88,7 @@ def test_its_heads_learn_to_tell_what_is_made() -> None:
     assert last["feature judge"].item() < 0.6 * first["feature judge"].item()
 
 
-def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path) -> None:
+def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = {"data": Pictures(folder(tmp_path / "data", 4), side=32)}
     options = TrainOptions(steps=3, batch=2, resolution=32, threads=0, checkpoint_every=1, keep=9)
 
@@ -103,3 +103,5 @@ def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path) -> None:
     assert {key.split(".")[0] for key in whole} == {"mapping", "synthesis"}
     for key, tensor in whole.items():
         assert torch.equal(tensor, resumed[key]), key
+    monkeypatch.setattr("sfumato.models.stylegan2.FeatureJudge", None)  # who paints needs no judge
+    assert Sampler.load(tmp_path / "whole").draw([1]).shape == (1, 8, 8)

@@ -329,7 +329,7 @@ class Sampler:
     def load(cls, source: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
         """From a bundled model's name, a file of weights or the folder of a run. Raises as `load_model`."""
         model = load_model(source, "stylegan2")
-        config = config_from(Config, model.config)
+        config = dataclasses.replace(config_from(Config, model.config), feature_judge="")  # training's alone
         networks = {k: n for k, n in Method(config).networks().items() if k in Method.averaged}
         model.fill(networks)
         mapping, synthesis = (networks[k].to(device).eval().requires_grad_(False) for k in Method.averaged)
