@@ -1,0 +1,25 @@
+"""The bundled generator of drawn faces: offline, by name, many faces, drawn as its data are."""
+
+from pathlib import Path
+
+import torch
+
+from sfumato import generate
+from sfumato.models.stylegan2 import Sampler
+
+
+def test_seeds_make_many_faces_of_drawn_colours(tmp_path: Path) -> None:
+    made = generate("faces", count=48, seed=1, output=tmp_path / "sheet.png").pictures
+    assert made.shape == (48, 3, 64, 64)
+    between = torch.cdist(made.flatten(1), made.flatten(1)).fill_diagonal_(99)
+    assert between.min() > 3  # no face twice; the nearest of 48 drawn ones are 14 apart
+    skin = made[:, :, 34:38, 28:36].mean((0, 2, 3))  # between the cheeks all have skin: red above green above blue
+    assert skin[0] > skin[1] + 0.1 > skin[2] + 0.15
+    corners = made[:, :, :4, :4].mean((2, 3))
+    assert corners.std(0).min() > 0.1  # backgrounds of many colours
+
+
+def test_it_names_the_mouths_it_was_shown() -> None:
+    sampler = Sampler.load("faces")
+    assert sampler.classes == ("agape", "angry", "laugh", "sad", "smile")
+    assert sampler.size == (64, 64)
