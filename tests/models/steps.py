@@ -66,6 +66,9 @@ class Steps:
         place = sum(ord(c) * 31**i for i, c in enumerate(purpose)) % 1_000_003
         return torch.Generator().manual_seed(place + 1_000_003 * (self.step + 100_000 * self.seed))
 
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        return {name: value.item() for name, value in values.items()}
+
     def autocast(self) -> Any:
         return nullcontext()
 

@@ -26,19 +26,28 @@ AIDED = Config(
 @pytest.fixture
 def judge() -> FeatureJudge:
     torch.manual_seed(1)
-    return FeatureJudge("vgg-lite", (32, 48))
+    found = FeatureJudge("vgg-lite", (32, 48))
+    found.calibrate({k: v.item() for k, v in found.energies(squares(8, 48)[:, :, :32]).items()})
+    return found
 
 
-def test_features_have_one_scale_set_by_the_first_batch(judge: FeatureJudge) -> None:
+def test_features_have_one_scale_that_stays(judge: FeatureJudge) -> None:
+    assert judge.calibrated
     first = judge.features(squares(8, 48)[:, :, :32])
     assert [tuple(x.shape) for x in first] == [(8, 64, 4, 6), (8, 64, 8, 12), (8, 64, 16, 24)]
     for x in first:
         assert 0.5 < x.square().mean().sqrt() < 2
-    scales = {name: b.clone() for name, b in judge.named_buffers() if name.startswith("scale")}
-    assert len(scales) == len(LAYERS)
-    assert min(scales.values()) > 0
-    judge.features(0.2 * squares(8, 48, seed=6)[:, :, :32])
-    assert all(torch.equal(judge.get_buffer(name), s) for name, s in scales.items())
+    run = steps_of(method := Method(AIDED))
+    scales = list[list[float]]()
+    for run.step, brightness in ((1, 1.0), (2, 0.2)):
+        method.step(run, (squares(4, 32) * brightness,))
+        scales.append([run.networks["feature_judge"].get_buffer(f"scale_{layer}").item() for layer in LAYERS])
+    assert scales[0] == scales[1]
+    assert min(scales[0]) > 0
+    again = FeatureJudge("vgg-lite", (32, 32))
+    assert not again.calibrated
+    again.load_state_dict(run.networks["feature_judge"].state_dict())
+    assert again.calibrated  # a resumed run goes on with the scale that it had
 
 
 def test_shallow_features_hear_of_deep_ones(judge: FeatureJudge) -> None:

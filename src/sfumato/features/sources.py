@@ -145,6 +145,8 @@ def collaborative(state: dict[str, Tensor], path: Path, digest: str) -> Weights:
         if weight.shape[1:] != (inputs, 3, 3):
             raise InputError(f"{path}: not a narrow VGG-19 (shape {tuple(weight.shape)} at {key})")
         convs[conv], inputs = (weight.float(), bias.float()), len(weight)
+    if state["conv0.weight"].shape != (3, 3, 1, 1) or "1_1" not in convs:
+        raise InputError(f"{path}: not a narrow VGG-19 (its conv0 should be 3 x 3 x 1 x 1)")
     colours, offset = state["conv0.weight"].double()[:, :, 0, 0], state["conv0.bias"].double()
     first, bias = convs["1_1"]
     convs["1_1"] = (torch.einsum("ockl,ci->oikl", first.double(), colours).float().contiguous(), bias)

@@ -7,6 +7,7 @@ with a small trained head; the hinge objective. Beside a discriminator of the pi
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -47,20 +48,26 @@ class FeatureJudge(nn.Module):
             self.heads[layer] = head(width, min(sides))
             deeper = width
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
-        """Mixed features, deepest first, about 1 in the mean of squares; gradients reach the pictures.
+    @property
+    def calibrated(self) -> bool:
+        return bool(self.get_buffer(f"scale_{LAYERS[0]}"))
 
-        The first batch it sees sets every layer's scale.
-        """
-        if pictures.device != self.get_buffer(f"mix_{LAYERS[0]}").device:
-            raise InputError("the judge of features and its pictures are on two devices")
-        self.network.to(pictures.device)
-        found, mixed = self.network(pictures, LAYERS), list[Tensor]()
+    @torch.no_grad()
+    def energies(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Mean square of every layer's features, for `calibrate`."""
+        found = self.network.to(pictures.device)(pictures, LAYERS)
+        return {layer: x.square().mean() for layer, x in found.items()}
+
+    def calibrate(self, energies: Mapping[str, float]) -> None:
+        """Bring every layer to one scale, once and for all processes: networks differ by orders of magnitude."""
+        for layer, energy in energies.items():
+            self.get_buffer(f"scale_{layer}").fill_(1 / math.sqrt(max(energy, 1e-12)))
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """Mixed features, deepest first, mean square 1 once calibrated; gradients reach the pictures."""
+        found, mixed = self.network.to(pictures.device)(pictures, LAYERS), list[Tensor]()
         for layer in reversed(LAYERS):
-            scale = self.get_buffer(f"scale_{layer}")
-            if not scale:
-                scale.copy_(found[layer].detach().square().mean().rsqrt())
-            x = F.conv2d(found[layer] * scale, self.get_buffer(f"mix_{layer}"))
+            x = F.conv2d(found[layer] * self.get_buffer(f"scale_{layer}"), self.get_buffer(f"mix_{layer}"))
             if mixed:
                 below = F.conv2d(mixed[-1], self.get_buffer(f"down_{layer}"))
                 x = x * math.sqrt(0.5) + F.interpolate(below, x.shape[2:], mode="bilinear")

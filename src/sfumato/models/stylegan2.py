@@ -235,6 +235,8 @@ class Method:
     def judge_features(self, run: Run, made: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:
         """The generator's turn against both discriminators, then that of the features' heads on the same pictures."""
         heads = cast(FeatureJudge, run.networks["feature_judge"])
+        if not heads.calibrated:
+            heads.calibrate(run.mean(heads.energies(real)))
         with torch.no_grad():
             of_real = heads.features(real)
         of_made = heads.features(made)
