@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from sfumato.errors import InputError
-from sfumato.models.feature_judge import LAYERS, FeatureJudge
+from sfumato.models.feature_judge import LAYERS, FeatureJudge, matched, mismatched, named
 from sfumato.models.stylegan2 import FEATURE_RATE, Config, Method, Sampler
 from sfumato.train.data import Pictures
 from sfumato.train.engine import fit
@@ -63,12 +63,38 @@ def test_shallow_features_hear_of_deep_ones(judge: FeatureJudge) -> None:
 def test_gradients_reach_the_pictures_and_the_heads_alone(judge: FeatureJudge) -> None:
     x = squares(2, 48)[:, :, :32].requires_grad_()
     scores = judge(judge.features(x))
-    assert scores.shape == (2, 3 * 3)  # one score where 4 x 4 cells fit once, three along 4 x 6
+    assert scores.shape == (2, 1, 3 * 3)  # one score where 4 x 4 cells fit once, three along 4 x 6
     scores.mean().backward()
     assert x.grad is not None
     assert x.grad.abs().amax((1, 2, 3)).min() > 0
     assert {name.split(".")[0] for name, _ in judge.named_parameters()} == {"heads"}
     assert not any(name.startswith("network") for name in judge.state_dict())
+
+
+def test_a_class_adds_to_what_looks_real_and_wrong_names_are_all_others() -> None:
+    scores = torch.tensor([[[1.0, 2.0], [10, 20], [30, 40], [50, 60]], [[5.0, 6.0], [-1, -2], [-3, -4], [-5, -6]]])
+    label = torch.tensor([1, 2])
+    assert matched(scores, None).tolist() == [[1, 2], [5, 6]]
+    assert matched(scores, label).tolist() == [[31, 42], [0, 0]]
+    assert mismatched(scores, label).tolist() == [[[11, 22], [51, 62]], [[4, 4], [2, 2]]]
+    assert named(scores, torch.tensor([2, 0])) == 1
+    assert named(scores, label) == 0
+
+
+def test_heads_learn_the_classes_of_real_pictures_though_nothing_is_made_well() -> None:
+    """Reed et al.'s wrong names: red and blue squares, pictures of an untrained generator beside them."""
+    config = dataclasses.replace(AIDED, label="colour", classes=("blue", "red"), learning_rate=2.5e-3)
+    run = Steps(Method(config))
+    real, label = squares(8, 32), torch.arange(8) % 2
+    real[label == 0] = real[label == 0].flip(1) * 0.5
+    for _ in range(15):
+        last = run.go(real, label)
+    assert last["classes told"] == 1
+    judge = run.networks["feature_judge"].eval()
+    assert isinstance(judge, FeatureJudge)
+    scores = judge(judge.features(real))
+    assert matched(scores, label).mean() > 0.5
+    assert mismatched(scores, label).mean() < -0.5
 
 
 def test_too_small_pictures_are_refused() -> None:

@@ -3,7 +3,10 @@
 Sauer et al. 2021, "Projected GANs Converge Faster" (NeurIPS), section 3: several layers of a frozen network, mixed by
 frozen random 1 x 1 convolutions within a layer and from the deeper layer to the one before it (their figure 2), each
 with a small trained head; the hinge objective. Beside a discriminator of the pictures themselves, as Kumari et al.
-2022, "Ensembling Off-the-shelf Models for GAN Training" (CVPR), have it: colours are what features forget.
+2022, "Ensembling Off-the-shelf Models for GAN Training" (CVPR), have it: colours are what features forget. Where the
+pictures have classes every head says for each how well it fits, place by place, which is the projection of Miyato &
+Koyama 2018 (ICLR) before places are summed; real pictures under a wrong name count as made ones (Reed et al. 2016,
+"Generative Adversarial Text to Image Synthesis", ICML, algorithm 1), or the heads would have no cause to read the name.
 """
 
 import math
@@ -26,9 +29,9 @@ CELLS = 4
 
 
 class FeatureJudge(nn.Module):
-    """Pictures N x 3 x H x W in [0, 1] to features, and these to scores N x S."""
+    """Pictures N x 3 x H x W in [0, 1] to features, and these to scores N x (1 + classes) x S."""
 
-    def __init__(self, source: str, size: tuple[int, int]) -> None:
+    def __init__(self, source: str, size: tuple[int, int], classes: int = 0) -> None:
         """`source` as in `load_features`. Raises `InputError` for pictures too small for its layers."""
         super().__init__()
         self.network = load_features(source, pooling="max")
@@ -45,7 +48,7 @@ class FeatureJudge(nn.Module):
             if deeper:
                 self.register_buffer(f"down_{layer}", torch.randn(width, deeper, 1, 1) / math.sqrt(2 * deeper))
             self.register_buffer(f"scale_{layer}", torch.zeros(()))
-            self.heads[layer] = head(width, min(sides))
+            self.heads[layer] = head(width, min(sides), 1 + classes)
             deeper = width
 
     @property
@@ -75,16 +78,34 @@ class FeatureJudge(nn.Module):
         return mixed
 
     def forward(self, mixed: list[Tensor]) -> Tensor:
-        """N x S scores of what `features` gave, the larger the more real."""
-        scores = [self.heads[layer](x).flatten(1) for layer, x in zip(reversed(LAYERS), mixed, strict=True)]
-        return torch.cat(scores, 1)
+        """Of what `features` gave: N x (1 + classes) x S, how real it looks and how much more as each class."""
+        scores = [self.heads[layer](x).flatten(2) for layer, x in zip(reversed(LAYERS), mixed, strict=True)]
+        return torch.cat(scores, 2)
 
 
-def head(width: int, side: int) -> nn.Sequential:
-    """Convolutions of stride 2 down to `CELLS` cells a side, then one score, or several of a larger picture."""
+def matched(scores: Tensor, label: Tensor | None) -> Tensor:
+    """N x S, the larger the more real; with the classes' numbers (N) also the more of its class."""
+    if label is None:
+        return scores[:, 0]
+    return scores[:, 0] + scores[torch.arange(len(scores)), 1 + label]
+
+
+def mismatched(scores: Tensor, label: Tensor) -> Tensor:
+    """The same under every wrong name: N x (classes - 1) x S."""
+    others = torch.ones_like(scores[:, 1:, 0], dtype=torch.bool).scatter_(1, label[:, None], value=False)
+    return scores[:, :1] + scores[:, 1:][others].view(len(scores), -1, scores.shape[2])
+
+
+def named(scores: Tensor, label: Tensor) -> Tensor:
+    """Share of the pictures whose class all places together name rightly."""
+    return (scores[:, 1:].mean(2).argmax(1) == label).float().mean()
+
+
+def head(width: int, side: int, outputs: int) -> nn.Sequential:
+    """Convolutions of stride 2 down to `CELLS` cells a side, then one place, or several of a larger picture."""
     parts = list[nn.Module]()
     while side > CELLS:
         wider = min(WIDEST, 2 * width)
         parts += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
         width, side = wider, side // 2
-    return nn.Sequential(*parts, spectral_norm(nn.Conv2d(width, 1, CELLS)))
+    return nn.Sequential(*parts, spectral_norm(nn.Conv2d(width, outputs, CELLS)))

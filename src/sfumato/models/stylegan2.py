@@ -27,7 +27,7 @@ from sfumato.losses.adversarial import (
 )
 from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
 from sfumato.models.adversaries import Judge, shown, told_apart
-from sfumato.models.feature_judge import FeatureJudge
+from sfumato.models.feature_judge import FeatureJudge, matched, mismatched, named
 from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
@@ -171,7 +171,9 @@ class Method:
         c = self.config
         mapping = Mapping(c.code, len(c.classes), c.code, c.mapping_layers)
         found = {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
-        return found | ({"feature_judge": FeatureJudge(c.feature_judge, c.size())} if c.feature_judge else {})
+        return found | (
+            {"feature_judge": FeatureJudge(c.feature_judge, c.size(), len(c.classes))} if c.feature_judge else {}
+        )
 
     def optimizers(self, networks: Table[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         """Adam with its memory shortened for the lazy steps between the others (appendix B)."""
@@ -207,7 +209,7 @@ class Method:
         made = self.seen(run, "generator", net["synthesis"](self.codes(run, "generator", len(real), label)))
         losses = {"generator": bce_generator(judge(made, label))}
         if c.feature_judge:
-            self.judge_features(run, made, self.seen(run, "features", real), losses)
+            self.judge_features(run, made, self.seen(run, "features", real), label, losses)
         else:
             run.minimize("generator", losses["generator"])
         if c.path_weight and run.step % c.path_every == 0:
@@ -232,19 +234,25 @@ class Method:
             losses["ada_p"] = ada.ada_probability(run)
         return losses | {"told apart": told_apart(of_real, of_made)}
 
-    def judge_features(self, run: Run, made: Tensor, real: Tensor, losses: dict[str, Tensor]) -> None:
+    def judge_features(
+        self, run: Run, made: Tensor, real: Tensor, label: Tensor | None, losses: dict[str, Tensor]
+    ) -> None:
         """The generator's turn against both discriminators, then that of the features' heads on the same pictures."""
         heads = cast(FeatureJudge, run.networks["feature_judge"])
         if not heads.calibrated:
             heads.calibrate(run.mean(heads.energies(real)))
-        with torch.no_grad():
-            of_real = heads.features(real)
         of_made = heads.features(made)
-        losses["features"] = wasserstein_generator(heads(of_made))
+        losses["features"] = wasserstein_generator(matched(heads(of_made), label))
         run.minimize("generator", losses["generator"] + self.config.feature_weight * losses["features"])
-        of_real, of_made = heads(of_real), heads([x.detach() for x in of_made])
-        losses["feature judge"] = hinge_discriminator(of_real, of_made)
-        losses["told apart by features"] = told_apart(of_real, of_made)
+        with torch.no_grad():
+            both = [torch.cat(pair) for pair in zip(heads.features(real), of_made, strict=True)]
+        of_real, again = heads(both).chunk(2)
+        fits, fits_made = matched(of_real, label), matched(again, label)
+        losses["feature judge"] = hinge_discriminator(fits, fits_made)
+        losses["told apart by features"] = told_apart(fits, fits_made)
+        if label is not None and len(self.config.classes) > 1:
+            losses["feature judge"] = losses["feature judge"] + (1 + mismatched(of_real, label)).relu().mean()
+            losses["classes told"], losses["classes obeyed"] = named(of_real, label), named(again, label)
         run.minimize("feature_judge", losses["feature judge"])
 
     def codes(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
