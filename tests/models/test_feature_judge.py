@@ -2,14 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from sfumato.errors import InputError
-from sfumato.models.feature_judge import LAYERS, FeatureJudge, matched, mismatched, named
+from sfumato.models import cut, cyclegan, unit
+from sfumato.models.feature_judge import LAYERS, FeatureJudge, SeeingJudge, matched, mismatched, named
 from sfumato.models.stylegan2 import FEATURE_RATE, Config, Method, Sampler
+from sfumato.models.translating import fooled
 from sfumato.train.data import Pictures
 from sfumato.train.engine import fit
 from sfumato.train.options import TrainOptions
@@ -140,3 +143,31 @@ def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Mo
         assert torch.equal(tensor, resumed[key]), key
     monkeypatch.setattr("sfumato.models.stylegan2.FeatureJudge", None)  # who paints needs no judge
     assert Sampler.load(tmp_path / "whole").draw([1]).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(("family", "name"), [(cyclegan, "judge_b"), (unit, "judge_b"), (cut, "judge")])
+def test_translators_can_have_it_as_one_scale_more(family: Any, name: str) -> None:
+    small = {"resolution": 32, "channels": 4, "blocks": 1, "judge_channels": 4, "judge_layers": 2, "features": ""}
+    small |= {"feature_judge": "vgg-lite", "judge_rate": 2e-3, "pool_size": 0}
+    run = steps_of(family.Method(family.Config(**small)))
+    a, b = squares(4, 32), squares(4, 32, seed=1).flip(1)
+    run.go(a, b)
+    judge = run.networks[name].eval()  # spectral norms stay as they are
+    assert isinstance(judge, SeeingJudge)
+    assert judge.features.calibrated
+    alone = judge.pictures(a)
+    scores = judge(a)
+    assert len(scores) == 1 + (len(alone) if isinstance(alone, list) else 1)
+    assert torch.equal(scores[-1], judge.features(judge.features.features(a)))
+    x = a.clone().requires_grad_()
+    fooled([judge(x)[-1]]).backward()  # what the generators learn from it
+    assert x.grad is not None
+    assert x.grad.abs().amax((1, 2, 3)).min() > 0
+    judge.train()
+    before = [p.detach().clone() for p in judge.features.parameters()]
+    first = run.go(a, b)
+    assert any(not torch.equal(p, q) for p, q in zip(before, judge.features.parameters(), strict=True))
+    for _ in range(10):
+        last = run.go(a, b)
+    doubts = next(k for k in ("judges", "judge") if k in first)
+    assert last[doubts] < 0.9 * first[doubts]

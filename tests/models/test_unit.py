@@ -94,7 +94,7 @@ class Learnt(NamedTuple):
 
 @functools.cache
 def learnt(**given: Any) -> Learnt:
-    run = steps_of(Method(Config(**{**TINY, "learning_rate": 3e-3, "judge_rate": 2e-3, **given})))
+    run = steps_of(Method(Config(**{**TINY, "learning_rate": 1.5e-3, "judge_rate": 1e-3, **given})))
     for seed in range(60):
         run.go(*batch_of(4, seed))
     coder, pattern = run.networks["coder"], brightness(16, 999)
@@ -107,17 +107,17 @@ def learnt(**given: Any) -> Learnt:
 
 
 def test_it_changes_the_colour_and_keeps_the_pattern() -> None:
-    """Measured: 0.19 of the way left, correlation 0.90."""
+    """Measured: 0.19 of the way left, correlation 0.89."""
     assert learnt().gap < 0.5
     assert learnt().kept > 0.8
 
 
 def test_without_the_shared_block_a_picture_lies_elsewhere_in_either_domain() -> None:
-    """Measured: 0.34 of the distance between pictures with it, 2.5 without."""
-    assert learnt().apart < 1
-    assert learnt(shared_blocks=0).apart > 2 * learnt().apart
+    """Measured with three seeds: 0.14 to 0.25 of the distance between pictures with it, 0.46 to 0.76 without."""
+    assert learnt().apart < 0.35
+    assert learnt(shared_blocks=0).apart > 1.8 * learnt().apart
 
 
 def test_without_the_kl_term_the_latents_stray() -> None:
-    """Measured: 0.64 with it, 1.72 without."""
+    """Measured: 0.48 with it, 1.22 without."""
     assert learnt(kl_weight=0.0).strayed > 1.5 * learnt().strayed

@@ -29,6 +29,8 @@ from sfumato.models.translating import (
     drawn,
     fooled,
     from_pool,
+    judge,
+    judged,
     right,
     sheet,
     way,
@@ -77,6 +79,8 @@ class Config:
     """Of the discriminator's first layer."""
     judge_layers: int = 3
     """Convolutions of stride 2 in the discriminator: 3 see patches of 70 x 70 pixels, 2 of 34 x 34."""
+    feature_judge: str = ""
+    """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second discriminator stands."""
     patches: int = 256
     """Places of a picture that are told from one another, a layer."""
     code: int = 256
@@ -147,7 +151,11 @@ class Method:
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
-        return {"a_to_b": generator(c), "heads": Heads(c), "judge": PatchJudge(c.judge_channels, c.judge_layers)}
+        return {
+            "a_to_b": generator(c),
+            "heads": Heads(c),
+            "judge": judge(PatchJudge(c.judge_channels, c.judge_layers), c.feature_judge, c.resolution),
+        }
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c, betas = self.config, (self.config.momentum, 0.999)
@@ -182,10 +190,10 @@ class Method:
 
         shown = from_pool(run, "b", fake, c.pool_size)
         pictures = (augmented(run, "real", b, c.augment), augmented(run, "shown", shown, c.augment))
-        scores = at_once(net["judge"], *pictures)
-        judge = doubted(*scores)
-        run.minimize("judge", judge)
-        return {**losses, "judge": judge, "told apart": right(*scores)}
+        scores = judged(run, "judge", *pictures)
+        doubts = doubted(*scores)
+        run.minimize("judge", doubts)
+        return {**losses, "judge": doubts, "told apart": right(*scores)}
 
     def contrast(self, run: Run, purpose: str, given: Tensor, made: Tensor) -> Tensor:
         """PatchNCE between pictures and what was made of them, mean over the taps: equations 4 and 5."""

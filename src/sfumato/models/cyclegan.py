@@ -23,13 +23,14 @@ from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
     Critic,
     Pair,
-    at_once,
     augmented,
     check_resolution,
     doubted,
     drawn,
     fooled,
     from_pool,
+    judge,
+    judged,
     right,
     sheet,
     way,
@@ -78,6 +79,8 @@ class Config:
     """Of the discriminators' first layer."""
     judge_layers: int = 3
     """Convolutions of stride 2 in the discriminators: 3 see patches of 70 x 70 pixels, 2 of 34 x 34."""
+    feature_judge: str = ""
+    """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second judge of each stands."""
     cycle_weight: float = 10.0
     """Weight of there and back again."""
     identity_weight: float = 5.0
@@ -120,7 +123,8 @@ class Method:
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         painters = {direction: generator(c) for direction in DIRECTIONS}
-        return painters | {f"judge_{domain}": PatchJudge(c.judge_channels, c.judge_layers) for domain in "ab"}
+        judges = {f"judge_{domain}": PatchJudge(c.judge_channels, c.judge_layers) for domain in "ab"}
+        return painters | {name: judge(j, c.feature_judge, c.resolution) for name, j in judges.items()}
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config
@@ -161,7 +165,7 @@ class Method:
         for k, x, made in zip("ab", real, fake, strict=True):
             shown = from_pool(run, k, made, c.pool_size)
             pictures = (augmented(run, f"real {k}", x, c.augment), augmented(run, f"shown {k}", shown, c.augment))
-            scores = at_once(net[f"judge_{k}"], *pictures)
+            scores = judged(run, f"judge_{k}", *pictures)
             doubts.append(doubted(*scores))
             told.append(right(*scores))
         judges = torch.stack(doubts).sum()

@@ -19,6 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
+from sfumato.train.run import Run
 
 LAYERS = ("relu2_2", "relu3_2", "relu4_2")
 """Where the heads stand: strides 2, 4 and 8 of VGG-19, one convolution past those with maps to full width."""
@@ -81,6 +82,27 @@ class FeatureJudge(nn.Module):
         """Of what `features` gave: N x (1 + classes) x S, how real it looks and how much more as each class."""
         scores = [self.heads[layer](x).flatten(2) for layer, x in zip(reversed(LAYERS), mixed, strict=True)]
         return torch.cat(scores, 2)
+
+
+class SeeingJudge(nn.Module):
+    """A discriminator of pictures and one of features side by side: the scores of both, as if at several scales."""
+
+    def __init__(self, pictures: nn.Module, features: FeatureJudge) -> None:
+        super().__init__()
+        self.pictures, self.features = pictures, features
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        scores: Tensor | list[Tensor] = self.pictures(x)
+        return [*(scores if isinstance(scores, list) else [scores]), self.features(self.features.features(x))]
+
+
+def calibrated(run: Run, judge: nn.Module, real: Tensor) -> FeatureJudge:
+    """The feature judge, brought to scale by these pictures of all processes if it was not yet."""
+    heads = judge.features if isinstance(judge, SeeingJudge) else judge
+    assert isinstance(heads, FeatureJudge)
+    if not heads.calibrated:
+        heads.calibrate(run.mean(heads.energies(real)))
+    return heads
 
 
 def matched(scores: Tensor, label: Tensor | None) -> Tensor:

@@ -27,7 +27,7 @@ from sfumato.losses.adversarial import (
 )
 from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
 from sfumato.models.adversaries import Judge, shown, told_apart
-from sfumato.models.feature_judge import FeatureJudge, matched, mismatched, named
+from sfumato.models.feature_judge import FeatureJudge, calibrated, matched, mismatched, named
 from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
@@ -238,9 +238,7 @@ class Method:
         self, run: Run, made: Tensor, real: Tensor, label: Tensor | None, losses: dict[str, Tensor]
     ) -> None:
         """The generator's turn against both discriminators, then that of the features' heads on the same pictures."""
-        heads = cast(FeatureJudge, run.networks["feature_judge"])
-        if not heads.calibrated:
-            heads.calibrate(run.mean(heads.energies(real)))
+        heads = calibrated(run, run.networks["feature_judge"], real)
         of_made = heads.features(made)
         losses["features"] = wasserstein_generator(matched(heads(of_made), label))
         run.minimize("generator", losses["generator"] + self.config.feature_weight * losses["features"])

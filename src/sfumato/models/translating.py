@@ -18,6 +18,7 @@ from sfumato.metrics.frechet import frechet_distance, gaussian
 from sfumato.metrics.generated import names, rounded
 from sfumato.metrics.kernel import kernel_distance
 from sfumato.models.adversaries import told_apart
+from sfumato.models.feature_judge import FeatureJudge, SeeingJudge, calibrated
 from sfumato.models.translator import LEAST
 from sfumato.train.augment import CHANCES, diff_augment
 from sfumato.train.data import Pictures, crop
@@ -67,6 +68,22 @@ def drawn(
 def at_once(network: Callable[[Tensor], Tensor], *pictures: Tensor) -> list[Tensor]:
     """The network on several batches of one size as one; where no layer mixes samples it is the same, and faster."""
     return list(network(torch.cat(pictures)).chunk(len(pictures)))
+
+
+def judge(pictures: nn.Module, feature_judge: str, resolution: int) -> nn.Module:
+    """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any."""
+    if not feature_judge:
+        return pictures
+    return SeeingJudge(pictures, FeatureJudge(feature_judge, (resolution, resolution)))
+
+
+def judged(run: Run, name: str, real: Tensor, made: Tensor) -> tuple[Scores, Scores]:
+    """A discriminator's scores of real and made pictures of one size."""
+    network = run.networks[name]
+    if isinstance(network, SeeingJudge):
+        calibrated(run, network, real)
+    found = [scores.chunk(2) for scores in several(network(torch.cat([real, made])))]
+    return [x for x, _ in found], [y for _, y in found]
 
 
 def augmented(run: Run, purpose: str, pictures: Tensor, policy: Sequence[str]) -> Tensor:

@@ -32,6 +32,8 @@ from sfumato.models.translating import (
     drawn,
     fooled,
     from_pool,
+    judge,
+    judged,
     right,
     sheet,
 )
@@ -84,6 +86,8 @@ class Config:
     """Convolutions of stride 2 in the discriminators."""
     scales: int = 3
     """Scales that they look at, each half of the one before."""
+    feature_judge: str = ""
+    """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second judge of each stands."""
     adversarial_weight: float = 3.0
     """Weight of the adversarial loss, a mean over the scales: 1 a scale."""
     reconstruction_weight: float = 10.0
@@ -179,7 +183,7 @@ class Method:
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         judges = {f"judge_{domain}": ScaledJudge(c.judge_channels, c.judge_layers, c.scales) for domain in "ab"}
-        return {"coder": Coder(c), **judges}
+        return {"coder": Coder(c), **{name: judge(j, c.feature_judge, c.resolution) for name, j in judges.items()}}
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c, betas = self.config, (self.config.momentum, 0.999)
@@ -219,7 +223,7 @@ class Method:
         for k, x, made in zip("ab", real, fake, strict=True):
             shown = from_pool(run, k, made, c.pool_size)
             pictures = (augmented(run, f"real {k}", x, c.augment), augmented(run, f"shown {k}", shown, c.augment))
-            scores = [net[f"judge_{k}"](p) for p in pictures]
+            scores = judged(run, f"judge_{k}", *pictures)
             doubts.append(doubted(*scores))
             told.append(right(*scores))
         judges = torch.stack(doubts).sum()
