@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from sfumato.errors import InputError
 from sfumato.features.classifier import Classifier, load_classifier
@@ -63,6 +64,21 @@ def test_it_learns_and_says_what_it_confuses(tmp_path: Path) -> None:
     np.savez(source, x=np.zeros((40, 12, 12), np.uint8), y=np.arange(40) % 4)
     with pytest.raises(InputError, match=r"unknown class of 3/.. '3'"):
         resume(tmp_path / "run", steps=61)
+
+
+def test_on_a_trained_network_it_learns_sooner_and_saves_its_own_layers_alone(tmp_path: Path) -> None:
+    """12 steps of 16; measured 0.95, without the trunk 0.72."""
+    source = stripes(tmp_path / "stripes.npz")
+    options = {"batch": 16, "threads": 0, "device": "cpu", "evaluate_samples": 60, "ema": 10, "val_fraction": 0.2}
+    sizes = {**SMALL, "channels": 3, "widths": (8,), "trunk": "vgg-lite"}
+    done = train("classifier", data=source, out=tmp_path / "run", steps=12, **options, **sizes)
+    assert done.metrics["accuracy"] > 0.85
+    saved = load_file(tmp_path / "run" / "weights.safetensors")
+    assert {key.split(".")[1] for key in saved} == {"body", "hidden", "scores"}
+    trained, pictures = load_classifier(tmp_path / "run"), Pictures(source, side=12)
+    assert trained.network.trunk is not None
+    x = torch.stack([pictures[i] for i in range(30)]).float() / 255
+    assert (trained.chances(x).argmax(1) == torch.arange(30) % 3).float().mean() > 0.85
 
 
 def test_confusion_counts_true_rows_and_guessed_columns() -> None:

@@ -14,20 +14,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
+from sfumato.features import FeatureNetwork
+from sfumato.features.sources import load_features
 from sfumato.weights.files import load_model
+
+TRUNK = "relu2_2"
 
 
 class Classifier(nn.Module):
     """Pictures N x 3 x R x R in [0, 1] to scores of classes; `features` is the layer before.
 
     `channels` 1 sees grey pictures (the mean of the three). A block is two 3 x 3 convolutions and a 2 x 2 max pooling.
+    With a `trunk` they begin at its features `TRUNK`, half as large as pictures; it stays as it is and is not saved.
     """
 
     def __init__(
-        self, *, resolution: int, channels: int, widths: Sequence[int], hidden: int, classes: int, dropout: float = 0.0
+        self,
+        *,
+        resolution: int,
+        channels: int,
+        widths: Sequence[int],
+        hidden: int,
+        classes: int,
+        dropout: float = 0.0,
+        trunk: FeatureNetwork | None = None,
     ) -> None:
         super().__init__()
+        self.trunk = trunk
         side, inputs, layers = resolution, channels, list[nn.Module]()
+        if trunk is not None:
+            found = trunk(torch.zeros(1, 3, resolution, resolution), (TRUNK,))[TRUNK]
+            inputs, side = found.shape[1], min(found.shape[2:])
         for width in widths:
             for first in (inputs, width):
                 layers += [nn.Conv2d(first, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
@@ -46,8 +63,15 @@ class Classifier(nn.Module):
         if pictures.shape[2:] != (self.resolution, self.resolution):
             pictures = F.interpolate(pictures, self.resolution, mode="bilinear", antialias=True, align_corners=False)
         x = pictures.mean(1, keepdim=True) if self.channels == 1 else pictures
-        found: Tensor = F.relu(self.hidden(self.body(x * 2 - 1).flatten(1)))
+        found: Tensor = F.relu(self.hidden(self.body(self.seen(x)).flatten(1)))
         return found
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the first convolution is given, of pictures N x C x R x R."""
+        if self.trunk is None:
+            return x * 2 - 1
+        found = self.trunk.to(x.device)(x.expand(-1, 3, -1, -1), (TRUNK,))[TRUNK]
+        return found.log1p()  # after a rectifier; networks differ by orders of magnitude
 
     def forward(self, pictures: Tensor) -> Tensor:
         """N x classes: logarithms of chances, but for a constant."""
@@ -79,6 +103,7 @@ def build(config: Mapping[str, Any]) -> Classifier:
         hidden=config["hidden"],
         classes=len(config["classes"]),
         dropout=config["dropout"],
+        trunk=load_features(config["trunk"], pooling="max") if config.get("trunk") else None,
     )
 
 

@@ -43,6 +43,8 @@ class Config:
     """Side in pixels of the pictures seen."""
     channels: int = 3
     """3 for colour, 1 for grey pictures."""
+    trunk: str = ""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose relu2_2 it stands: fewer samples do."""
     widths: tuple[int, ...] = (32, 64, 128)
     """Channels of the blocks, after each of which the sides are halved."""
     hidden: int = 128
