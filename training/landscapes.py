@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Choose the pictures of two domains: photographs of landscapes, by sfumato's own segmenter, and paintings by name.
 
-    python training/landscapes.py photos/ --split splits.json --paintings paintings/ --prefix song_ ming_ --out ink.json
+    python training/landscapes.py photos/ --split splits.json --paintings paintings/ --prefix song_ ming_ \\
+        --without training/not_landscapes.txt --out ink.json
 
 A photograph is taken where sky, water, vegetation and ground cover at least `--nature` of it, at least two of these
 `--kind` each, people, animals, vehicles and objects at most `--things`. Names are read from `--split` ({folder: {part:
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--prefix", nargs="+", required=True, help="what names of wanted paintings begin with")
     parser.add_argument("--split", type=Path, required=True)
+    parser.add_argument("--without", type=Path, help="a file of paintings' names, a line each, that are left out")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", help="a segmenter; the bundled one when left out")
     parser.add_argument("--size", type=int, default=128, help="short side at which the segmenter looks")
@@ -53,8 +55,10 @@ def main() -> None:
             if is_landscape(dict(zip(regions.names, regions.shares.tolist(), strict=True)), given):
                 found.append(name)
         chosen[given.photos.name][part] = found
+    without = set(given.without.read_text().split()) if given.without else set[str]()
     for part, names in split[given.paintings.name].items():
-        chosen[given.paintings.name][part] = [n for n in names if n.startswith(tuple(given.prefix))]
+        wanted = [n for n in names if n.startswith(tuple(given.prefix)) and n not in without]
+        chosen[given.paintings.name][part] = wanted
     given.out.write_text(json.dumps(chosen, indent=1) + "\n")
     for folder, parts in chosen.items():
         print(f"{folder}: " + ", ".join(f"{len(names)} {part}" for part, names in parts.items()))

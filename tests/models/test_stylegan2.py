@@ -333,3 +333,29 @@ def test_a_run_exports_and_resumes_to_the_bit(tmp_path: Path) -> None:
 def test_short_runs_are_told() -> None:
     assert "few" in str(Method(TINY).short(100, 8))
     assert Method(TINY).short(100_000, 8) is None
+
+
+def test_a_class_leaves_the_rest_of_a_picture_alone() -> None:
+    """Lazily, in steps of its own, and the pictures of one code and two classes come nearer to each other."""
+    c = dataclasses.replace(TINY, resolution=16, classes=("one", "other", "third"), class_weight=3.0, path_weight=0.0)
+    run, label = steps_of(method := Method(c)), torch.arange(4) % 3
+    for run.step in (3, 4):
+        run.minimized.clear()
+        logs = method.step(run, (squares(4, 16), label))
+        assert [name for name, _ in run.minimized].count("generator") == (1 if run.step == 3 else 2)
+    assert run.minimized[1][1] == pytest.approx(3.0 * 4 * logs["class"].item())
+
+    def pictures(number: int) -> Tensor:
+        z = torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+        w = run.networks["mapping"](z, torch.full((32,), number))
+        made: Tensor = run.networks["synthesis"](w[:, None].expand(-1, c.codes(), -1), "none")
+        return made.detach()
+
+    def apart() -> float:
+        return float((pictures(0) - pictures(1)).mean((2, 3)).square().mean())
+
+    before, spread = apart(), pictures(0).mean((2, 3)).std(0).mean()
+    for run.step in range(5, 45):
+        method.classes_apart(run, label)
+    assert apart() < 0.5 * before
+    assert pictures(0).mean((2, 3)).std(0).mean() > 0.3 * spread  # codes still differ

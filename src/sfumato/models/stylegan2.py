@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
@@ -39,6 +40,10 @@ from sfumato.weights.files import load_model
 
 SHOWN = 32
 """Pictures on a preview."""
+CLASS_EVERY = 4
+"""Steps from one use of `class_weight` to the next, each as many times stronger."""
+CLASS_CELL = 8
+"""Pixels a side over which pictures of two classes are averaged before they are compared."""
 FEATURE_RATE = 0.4
 """Learning rate of the feature judge's heads, next to that of the others: they win early enough."""
 
@@ -83,6 +88,9 @@ class Config:
     """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
     feature_weight: float = 1.0
     """Weight of the second discriminator."""
+    class_weight: float = 0.0
+    """Weight of what a class should leave alone: the mean square distance of pictures of one code and two classes,
+    seen at an eighth of their size."""
     conditional: bool = False
     """Learn classes too: the pictures' sub-folders, or the column `label`."""
     label: str = ""
@@ -138,6 +146,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "ada_target": (-1, 1),
     "ada_pictures": (1, 1e12),
     "feature_weight": (0, 1e4),
+    "class_weight": (0, 1e6),
     "learning_rate": (1e-9, 1),
 }
 """Smallest and largest value of a field."""
@@ -215,6 +224,9 @@ class Method:
         if c.path_weight and run.step % c.path_every == 0:
             losses["path"] = self.path(run, max(1, len(real) // 2), label)
 
+        if c.class_weight and label is not None and len(c.classes) > 1 and run.step % CLASS_EVERY == 0:
+            losses["class"] = self.classes_apart(run, label[: max(1, len(real) // 2)])
+
         with torch.no_grad():
             made = net["synthesis"](self.codes(run, "discriminator", len(real), label))
         of_made = judge(self.seen(run, "made", made), label)
@@ -289,6 +301,20 @@ class Method:
         penalty = path_length_penalty(lengths, mean)
         run.minimize("generator", penalty * (c.path_weight * c.path_every))
         return penalty.detach().sqrt()
+
+    def classes_apart(self, run: Run, label: Tensor) -> Tensor:
+        """The lazy step that keeps classes from changing all else: one factor changed, the others held (Deng et al.
+        2020, "Disentangled and Controllable Face Image Generation via 3D Imitative-Contrastive Learning", section 3.3).
+        """
+        c, net, count = self.config, run.networks, len(label)
+        z = run.randn("z classes", count, c.code)
+        further = 1 + (run.rand("other classes", count) * (len(c.classes) - 1)).long()
+        w = net["mapping"](z.repeat(2, 1), torch.cat([label, (label + further) % len(c.classes)]))
+        made = F.avg_pool2d(net["synthesis"](w[:, None].expand(-1, c.codes(), -1)), CLASS_CELL, ceil_mode=True)
+        one, other = made.chunk(2)
+        apart = (one - other).square().mean()
+        run.minimize("generator", apart * (c.class_weight * CLASS_EVERY))
+        return apart.detach()
 
     def drawn(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
         """Pictures of the averaged networks, in [0, 1]."""
