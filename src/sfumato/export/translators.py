@@ -16,11 +16,12 @@ class TranslatorGraph(nn.Module):
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
+        self.onto = parts.onto
         layers = (*parts.stem, *parts.inner, *parts.rise, parts.leave)
         self.layers = nn.Sequential(*(plain(copy.deepcopy(layer)) for layer in layers))
 
     def forward(self, picture: Tensor) -> Tensor:
-        return painted(self.layers(2 * picture - 1), picture).picture
+        return painted(self.layers(2 * picture - 1), picture, onto=self.onto).picture
 
 
 def plain(module: nn.Module) -> nn.Module:

@@ -18,6 +18,8 @@ from sfumato.layers.winograd import convolution3
 Upsampling = Literal["transposed", "bilinear", "nearest"]
 THIN = 8
 """Channels out below which a large kernel goes by its adjoint."""
+INSIDE = 0.96
+"""Of the range of a tanh that a picture takes where it is painted onto: at its ends nothing would be learnt."""
 CELL = 4
 """Pixels a side of what becomes one position; sides must be multiples of it."""
 
@@ -111,6 +113,8 @@ class Parts(NamedTuple):
     """`normed` `Doubling`s that end at strides 2 and 1."""
     leave: nn.Module
     """7 x 7: three channels, or four with a mask."""
+    onto: bool = False
+    """Painted onto the picture, see `painted`."""
 
 
 class Painted(NamedTuple):
@@ -126,7 +130,8 @@ class Generator(nn.Module):
     """N x 3 x H x W in [0, 1] to `Painted`; sides are multiples of 4, at least 8.
 
     With `mask` a fourth channel says where: mask * painted + (1 - mask) * x, so that only an object changes (Chen et
-    al. 2018, "Attention-GAN"; Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation").
+    al. 2018, "Attention-GAN"; Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation"). With
+    `onto` it begins as the picture itself, and what it learns is the difference.
     """
 
     def __init__(
@@ -137,9 +142,10 @@ class Generator(nn.Module):
         upsampling: Upsampling = "transposed",
         separable: bool = False,
         mask: bool = False,
+        onto: bool = False,
     ) -> None:
         super().__init__()
-        n = channels
+        n, self.onto = channels, onto
         self.enter = normed(convolution(3, n, 7), n)
         self.down = nn.ModuleList(normed(nn.Conv2d(k * n, 2 * k * n, 3, 2, 1), 2 * k * n) for k in (1, 2))
         self.blocks = nn.ModuleList(Residual(4 * n, separable=separable) for _ in range(blocks))
@@ -176,15 +182,21 @@ class Generator(nn.Module):
         inner = pictures
         for _, x in self.layers(pictures):
             inner = x  # the last one stays
-        return painted(self.leave(self.up(inner)), pictures)
+        return painted(self.leave(self.up(inner)), pictures, onto=self.onto)
 
     def parts(self) -> Parts:
-        return Parts((self.enter, *self.down), tuple(self.blocks), tuple(self.up), self.leave)
+        return Parts((self.enter, *self.down), tuple(self.blocks), tuple(self.up), self.leave, self.onto)
 
 
-def painted(made: Tensor, pictures: Tensor) -> Painted:
-    """What the last layer made of pictures, N x 3 x H x W in [0, 1], as pictures."""
-    found = (torch.tanh(made[:, :3]) + 1) / 2
+def painted(made: Tensor, pictures: Tensor, *, onto: bool = False) -> Painted:
+    """What the last layer made of pictures, N x 3 x H x W in [0, 1], as pictures.
+
+    `onto`: added to what the tanh would make the picture of, which is brought a little off its ends for that.
+    """
+    color = made[:, :3]
+    if onto:
+        color = color + torch.atanh(INSIDE * (2 * pictures.to(color.dtype) - 1))
+    found = (torch.tanh(color) + 1) / 2
     if made.shape[1] == 3:
         return Painted(found, None)
     mask = torch.sigmoid(made[:, 3:])

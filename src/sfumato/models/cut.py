@@ -75,6 +75,8 @@ class Config:
     """How the generator doubles the sides: by transposed convolutions, or enlarged first and then convolved."""
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
+    onto: bool = False
+    """Paint onto the picture: the generator begins as a copy and learns the difference; few steps do, details stay."""
     judge_channels: int = 64
     """Of the discriminator's first layer."""
     judge_layers: int = 3
@@ -118,7 +120,7 @@ class Config:
 
 
 def generator(c: Config) -> Generator:
-    return Generator(c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable)
+    return Generator(c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, onto=c.onto)
 
 
 class Heads(nn.Module):

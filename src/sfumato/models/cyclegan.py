@@ -71,6 +71,8 @@ class Config:
     then convolved, without checkerboards."""
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
+    onto: bool = False
+    """Paint onto the picture: the generators begin as copies and learn the difference; few steps do, details stay."""
     mask: bool = False
     """The generators say where they paint; elsewhere the picture stays."""
     mask_weight: float = 1.0
@@ -103,7 +105,7 @@ class Config:
 
 
 def generator(c: Config) -> Generator:
-    return Generator(c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, mask=c.mask)
+    return Generator(c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, mask=c.mask, onto=c.onto)
 
 
 class Method:

@@ -109,7 +109,7 @@ class Streamed:
                     found.add(_core(made, tile, CELL >> (depth + 1)))
                 else:
                     crop = self._crop(tile)
-                    put(_core(painted(made, crop).picture, tile, 1), tile)
+                    put(_core(painted(made, crop, onto=self.parts.onto).picture, tile, 1), tile)
                 step += 1
                 yield step
             if depth < len(self.parts.rise):
