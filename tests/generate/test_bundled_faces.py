@@ -1,4 +1,4 @@
-"""The bundled generator of drawn faces: offline, by name, many faces, drawn as its data are."""
+"""The bundled generator of drawn faces: offline, by name, many faces, drawn as its data are, with the mouth wanted."""
 
 from pathlib import Path
 
@@ -23,3 +23,14 @@ def test_it_names_the_mouths_it_was_shown() -> None:
     sampler = Sampler.load("faces")
     assert sampler.classes == ("agape", "angry", "laugh", "sad", "smile")
     assert sampler.size == (64, 64)
+
+
+def test_the_class_moves_the_mouth_most() -> None:
+    sampler = Sampler.load("faces")
+    one, other = (
+        sampler.paint(sampler.draw(range(32), label=sampler.classes.index(name))) for name in ("laugh", "sad")
+    )
+    changed = (one - other).abs().mean((0, 1))
+    mouth = changed[41:47, 27:37].mean()
+    assert mouth > 1.8 * changed.mean()
+    assert changed.argmax() // 64 in range(41, 49)  # the row that changes most
