@@ -42,6 +42,8 @@ SHOWN = 32
 """Pictures on a preview."""
 CLASS_EVERY = 4
 """Steps from one use of `class_weight` to the next, each as many times stronger."""
+CLASS_FROM = 0.5
+"""Share of the run from which it is used: at first a class moves all there is, and held back then it is not learnt."""
 CLASS_CELL = 8
 """Pixels a side over which pictures of two classes are averaged before they are compared."""
 FEATURE_RATE = 0.4
@@ -89,8 +91,8 @@ class Config:
     feature_weight: float = 1.0
     """Weight of the second discriminator."""
     class_weight: float = 0.0
-    """Weight of what a class should leave alone: the mean square distance of pictures of one code and two classes,
-    seen at an eighth of their size."""
+    """Weight of what a class should leave alone, in the second half of a run: the mean square distance of pictures of
+    one code and two classes, seen at an eighth of their size."""
     conditional: bool = False
     """Learn classes too: the pictures' sub-folders, or the column `label`."""
     label: str = ""
@@ -224,7 +226,8 @@ class Method:
         if c.path_weight and run.step % c.path_every == 0:
             losses["path"] = self.path(run, max(1, len(real) // 2), label)
 
-        if c.class_weight and label is not None and len(c.classes) > 1 and run.step % CLASS_EVERY == 0:
+        apart = c.class_weight and run.step % CLASS_EVERY == 0 and run.progress >= CLASS_FROM
+        if apart and label is not None and len(c.classes) > 1:
             losses["class"] = self.classes_apart(run, label[: max(1, len(real) // 2)])
 
         with torch.no_grad():
