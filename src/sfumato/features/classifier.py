@@ -19,6 +19,7 @@ from sfumato.features.sources import load_features
 from sfumato.weights.files import load_model
 
 TRUNK = "relu2_2"
+"""Layer of a trunk."""
 
 
 class Classifier(nn.Module):

@@ -109,7 +109,7 @@ def matched(scores: Tensor, label: Tensor | None) -> Tensor:
     """N x S, the larger the more real; with the classes' numbers (N) also the more of its class."""
     if label is None:
         return scores[:, 0]
-    return scores[:, 0] + scores[torch.arange(len(scores)), 1 + label]
+    return scores[:, 0] + scores[torch.arange(len(scores), device=scores.device), 1 + label]
 
 
 def mismatched(scores: Tensor, label: Tensor) -> Tensor:
