@@ -1,10 +1,15 @@
 """The finder of scratches: its labels, its figures, that it learns, that tiles meet."""
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
+import pytest
 import torch
 
 from sfumato.models import blemishes
-from sfumato.models.blemishes import IGNORE, Config, Finder, Method, Network, aged, figures
+from sfumato.models.blemishes import HIDDEN, IGNORE, VISIBLE, Config, Finder, Method, Network, aged, figures, labelled
+from sfumato.train import marks
 
 from .steps import steps_of
 
@@ -34,6 +39,22 @@ def test_labels_are_where_marks_hide_the_picture() -> None:
     assert kinds == {0, 1, IGNORE}
 
 
+def test_marks_that_nobody_can_see_count_for_nothing() -> None:
+    white = torch.ones(3, 96, 96)
+    black = torch.zeros(3, 96, 96)
+    seen = {"white": 0.0, "black": 0.0}
+    for k in range(40):
+        for name, picture in (("white", white), ("black", black)):
+            rng = np.random.default_rng(k)
+            damaged, hidden = marks.marred(picture, rng, unit=1.5)
+            labels = labelled(picture, damaged, hidden)
+            change = (damaged - picture).abs().mean(0)
+            assert not bool((labels[change < VISIBLE] == 1).any())
+            assert not bool((labels[hidden[0] >= HIDDEN] == 0).any())
+            seen[name] += float((labels == 1).sum())
+    assert 0 < seen["white"] < seen["black"]  # most marks are pale
+
+
 def test_figures_of_a_confusion_matrix() -> None:
     found = figures(torch.tensor([[90, 2], [4, 4]]))
     assert found["IoU"] == 4 / 10
@@ -50,15 +71,29 @@ def test_it_learns_to_find_lines() -> None:
     assert after["IoU"] > 0.8
 
 
-def test_tiled_equals_whole_at_odd_sizes() -> None:
+@pytest.mark.parametrize(("encoder", "size"), [("none", (117, 150)), ("vgg-lite", (85, 471))])
+def test_tiled_equals_whole_at_odd_sizes(encoder: Literal["none", "vgg-lite"], size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    network = Network(SMALL)
+    network = Network(replace(SMALL, encoder=encoder))
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.weight, std=0.08)
-    finder, picture = Finder(network), torch.rand(1, 3, 117, 150)
+    finder, picture = Finder(network), torch.rand(1, 3, *size)
+    assert max(size) > 32 + 2 * network.reach  # or there would be one tile
     whole = finder.find(picture)
-    assert whole.shape == (1, 1, 117, 150)
+    assert whole.shape == (1, 1, *size)
     assert 0 <= float(whole.min()) < float(whole.max()) <= 1
     assert torch.allclose(finder.find(picture, tile=32), whole, atol=1e-5)
     assert blemishes.Method(SMALL).short(10, 8) is not None
+
+
+def test_vgg_lite_helps_to_see_and_stays_as_it_is() -> None:
+    network = Network(SMALL)
+    assert not any(name.startswith("encoder") for name, _ in network.named_parameters())
+    assert not any(name.startswith("encoder") for name in network.state_dict())
+    torch.nn.init.normal_(network.leave.weight, std=0.1)
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before = network(picture)
+    for layer in network.told:
+        torch.nn.init.zeros_(layer.weight)
+    assert float((network(picture) - before).abs().max().detach()) > 1e-3

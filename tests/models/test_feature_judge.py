@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from sfumato.errors import InputError
-from sfumato.models import cut, cyclegan, unit
+from sfumato.models import biggan, cut, cyclegan, dcgan, pggan, unit, wgan_gp
 from sfumato.models.feature_judge import LAYERS, FeatureJudge, SeeingJudge, matched, mismatched, named
 from sfumato.models.stylegan2 import FEATURE_RATE, Config, Method, Sampler
 from sfumato.models.translating import fooled
@@ -24,6 +24,8 @@ AIDED = Config(
     resolution=32, code=8, channel_base=128, channel_max=16, augmentation="none", path_weight=0.0, features="",
     feature_judge="vgg-lite", feature_weight=0.5,
 )  # fmt: skip
+COLOURS = ("blue", "red")
+AIDE: dict[str, Any] = {"feature_judge": "vgg-lite", "feature_weight": 0.5}
 
 
 @pytest.fixture
@@ -117,6 +119,35 @@ def test_both_judges_teach_the_generator_and_each_learns_its_own() -> None:
     assert rates["feature_judge"] == pytest.approx(FEATURE_RATE * AIDED.learning_rate)
 
 
+@pytest.mark.parametrize(
+    ("method", "classes", "grows"),
+    [
+        (dcgan.Method(dcgan.Config(resolution=32, latent=4, width=4, **AIDE)), False, False),
+        (wgan_gp.Method(wgan_gp.Config(resolution=32, latent=4, width=4, critic_steps=1, **AIDE)), False, False),
+        (pggan.Method(pggan.Config(resolution=32, latent=4, channel_base=64, channel_max=8, **AIDE)), False, True),
+        (biggan.Method(biggan.Config(resolution=32, width=2, classes=COLOURS, orthogonal=0.0, **AIDE)), True, False),
+    ],
+)  # fmt: skip
+def test_it_stands_beside_the_discriminator_of_every_large_family(method: Any, classes: bool, grows: bool) -> None:
+    run = steps_of(method)
+    run.step = 1
+    batch = (squares(4, 32), torch.arange(4) % 2) if classes else (squares(4, 32),)
+    before = [p.detach().clone() for p in run.networks["feature_judge"].parameters()]
+    logs = method.step(run, batch)
+    names = [name for name, _ in run.minimized]
+    turn = names.index("generator")
+    assert names[turn + 1] == "feature_judge"
+    assert run.minimized[turn][1] == pytest.approx((logs["generator"] + 0.5 * logs["features"]).item(), rel=1e-5)
+    after = list(run.networks["feature_judge"].parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert ("classes obeyed" in logs) == classes
+    if grows:  # small pictures of a network that still grows are shown to it enlarged
+        assert logs["pixels"].item() == 4
+    plain = type(method)(dataclasses.replace(method.config, feature_judge=""))
+    assert "feature_judge" not in plain.networks()
+    assert "feature_judge" not in plain.optimizers(plain.networks())
+
+
 def test_its_heads_learn_to_tell_what_is_made() -> None:
     run = Steps(method := Method(dataclasses.replace(AIDED, learning_rate=2.5e-3)))
     assert method.config.feature_judge
@@ -141,7 +172,7 @@ def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Mo
     assert {key.split(".")[0] for key in whole} == {"mapping", "synthesis"}
     for key, tensor in whole.items():
         assert torch.equal(tensor, resumed[key]), key
-    monkeypatch.setattr("sfumato.models.stylegan2.FeatureJudge", None)  # who paints needs no judge
+    monkeypatch.setattr("sfumato.models.feature_judge.FeatureJudge", None)  # who paints needs no judge
     assert Sampler.load(tmp_path / "whole").draw([1]).shape == (1, 8, 8)
 
 

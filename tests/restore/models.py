@@ -11,7 +11,7 @@ from sfumato.models import blemishes, denoiser
 from sfumato.weights.files import save_model
 
 DENOISER = denoiser.Config(widths=(8, 12), blocks=1, estimator=8)
-FINDER = blemishes.Config(widths=(8, 12), blocks=1)
+FINDER = blemishes.Config(widths=(8, 12), blocks=1, encoder="none")
 
 
 def awake(network: nn.Module, std: float = 0.12) -> nn.Module:

@@ -11,7 +11,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("kind", [marks.scratches, marks.spots, marks.folds])
+@pytest.mark.parametrize("kind", [marks.scratches, marks.spots, marks.folds, marks.cracks])
 def test_marks_are_soft_maps_of_any_size_and_repeatable(kind: object) -> None:
     assert callable(kind)
     for size in ((64, 64), (33, 90)):

@@ -22,6 +22,7 @@ from sfumato.errors import InputError
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.losses.orthogonal import orthogonal_penalty
 from sfumato.models.adversaries import Judge, drawn, shown, told_apart, too_few
+from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, load_generator, slerp, uniform
 from sfumato.train.data import Pictures
@@ -64,6 +65,10 @@ class Config:
     """Adam's step for the generator."""
     judge_rate: float = 2e-4
     """Adam's step for the discriminator."""
+    feature_judge: str = ""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
+    feature_weight: float = 1.0
+    """Weight of the second discriminator."""
     features: str = "vgg19"
     """Network that judges the pictures while training: a name or a file; nothing where empty."""
 
@@ -102,6 +107,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "attention": (0, 256),
     "judge_steps": (1, 16),
     "orthogonal": (0, 1e3),
+    "feature_weight": (0, 1e4),
     "learning_rate": (1e-9, 1),
     "judge_rate": (1e-9, 1),
 }
@@ -289,11 +295,14 @@ class Method:
         return self
 
     def networks(self) -> dict[str, nn.Module]:
-        return {"generator": Generator(self.config), "discriminator": Discriminator(self.config)}
+        c = self.config
+        players = {"generator": Generator(c), "discriminator": Discriminator(c)}
+        return players | beside(c.feature_judge, (c.resolution, c.resolution), len(c.classes))
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         rates = {"generator": self.config.learning_rate, "discriminator": self.config.judge_rate}
-        return {k: torch.optim.Adam(networks[k].parameters(), lr=r, betas=(0.0, 0.999)) for k, r in rates.items()}
+        players = {k: torch.optim.Adam(networks[k].parameters(), lr=r, betas=(0.0, 0.999)) for k, r in rates.items()}
+        return players | heads_optimizer(networks)
 
     def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture, its largest square, and with classes its class's number."""
@@ -319,8 +328,7 @@ class Method:
         loss = logs["generator"]
         if c.orthogonal:
             loss = loss + c.orthogonal * orthogonal_penalty(regularised(generator))
-        run.minimize("generator", loss)
-        return logs
+        return logs | teach(run, real, made, loss, c.feature_weight, label[0] if label else None)
 
     def noise(self, run: Run, purpose: str, count: int) -> Tensor:
         return run.randn(purpose, count, self.config.latent())

@@ -2,22 +2,24 @@
 
 Wan et al., "Bringing Old Photos Back to Life" (CVPR 2020), section 3.3 and its appendix: a U-Net trained on synthetic
 scratches says where a photograph is damaged, and only there it is filled. Here the U-Net is that of
-`layers/hourglass.py`, the marks are those of `train/marks.py`, and the photographs under them are faded, grey, grainy
-or compressed as those of `train/damage.py`; the loss is the cross entropy and Dice.
+`layers/hourglass.py`; beside it the bundled vgg-lite looks at the whole, for a scratch crosses things where a collar is
+part of one. The marks are those of `train/marks.py`, the photographs under them are faded, grey, grainy or compressed
+as those of `train/damage.py`; the loss is the cross entropy and Dice.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfumato.layers.hourglass import Hourglass, bands
+from sfumato.layers.hourglass import FOLD, Hourglass, bands
 from sfumato.losses.segmentation import cross_entropy, dice_loss
 from sfumato.metrics.segmentation import confusion
+from sfumato.models.encoders import MULTIPLE, enlarged, make_encoder
 from sfumato.models.sampler import config_from
 from sfumato.models.tiling import over_tiles
 from sfumato.train.damage import faded, monochrome, noisy
@@ -29,13 +31,18 @@ from sfumato.weights.files import load_model
 RANGES: dict[str, tuple[float, float]] = {
     "blocks": (1, 16),
     "resolution": (32, 1024),
+    "seen": (1, 256),
     "thickest": (1.0, 20.0),
     "dice_weight": (0, 100),
     "learning_rate": (1e-7, 1),
 }
 HIDDEN, SEEN = 0.3, 0.1
 """Cover from which a pixel is marked, and up to which it is not; what lies between counts for nothing."""
+VISIBLE = 0.06
+"""Mean change of red, green and blue from which a mark can be seen: white on white is nobody's to find."""
 IGNORE = 255
+SIGHT = 112
+"""How far vgg-lite sees in pixels, and the enlarging of its deepest map."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,10 @@ class Config:
     """Channels of the levels, from half the resolution down."""
     blocks: int = 1
     """Residual blocks a level and way."""
+    encoder: Literal["none", "vgg-lite"] = "vgg-lite"
+    """What sees beside it: nothing, or the bundled vgg-lite, which is not trained further."""
+    seen: int = 16
+    """Channels that each of the encoder's four maps is told in."""
     resolution: int = 128
     """Side in pixels of the squares seen in training."""
     crop_scale: tuple[float, float] = (0.5, 1.0)
@@ -56,17 +67,28 @@ class Config:
     """Thin lines measure between one and so many pixels."""
     dice_weight: float = 0.5
     """Weight of the Dice loss, which thin marks gain from, next to the cross entropy."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
 
 
 class Network(Hourglass):
     """N x 2 x H x W scores (whole, marked) of N x 3 x H x W in [0, 1]; sides are multiples of `stride`."""
 
     def __init__(self, c: Config) -> None:
-        super().__init__(6, 2, c.widths, c.blocks)
+        looks = c.encoder == "vgg-lite"
+        super().__init__(6, 2, c.widths, c.blocks, beside=4 * c.seen if looks else 0)
         self.reach += 2 * self.stride  # the bands see further
+        if looks:
+            encoder = make_encoder("vgg-lite")
+            self.encoder = encoder
+            self.told = nn.ModuleList(nn.Conv2d(width, c.seen, 1) for width in encoder.widths)
+            self.stride = max(self.stride, MULTIPLE)
+            self.reach += SIGHT
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        if hasattr(self, "encoder"):
+            height, width = x.shape[2] // FOLD, x.shape[3] // FOLD
+            maps = (tell(seen) for tell, seen in zip(self.told, self.encoder(x), strict=True))
+            beside = torch.cat([enlarged(seen, height, width) for seen in maps], 1)
         return super().forward(bands(x - 0.5), beside)
 
 
@@ -134,10 +156,16 @@ def aged(picture: Tensor, rng: np.random.Generator, unit: float = 1.0) -> tuple[
     if chance[1] < 0.7:
         picture = faded(picture, rng, float(rng.uniform(0.2, 1.0)))
     found, hidden = marred(picture, rng, unit=unit)
+    labels = labelled(picture, found, hidden)
     if chance[2] < 0.7:
         found = noisy(found, rng, 20 / 255)
-    labels = torch.where(hidden[0] >= HIDDEN, 1, torch.where(hidden[0] <= SEEN, 0, IGNORE))
     return found.contiguous(), labels
+
+
+def labelled(picture: Tensor, found: Tensor, hidden: Tensor) -> Tensor:
+    """H x W: 1 where marks 1 x H x W cover a picture 3 x H x W and are seen, 0 where there is none, else `IGNORE`."""
+    visible = (found - picture).abs().mean(0) >= VISIBLE
+    return torch.where((hidden[0] >= HIDDEN) & visible, 1, torch.where(hidden[0] <= SEEN, 0, IGNORE))
 
 
 def figures(matrix: Tensor) -> dict[str, float]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.models.adversaries import SHOWN, Judge, doubling, drawn, noise_of, shown, sides_of, told_apart, too_few
+from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
@@ -27,6 +28,7 @@ RANGES = {
     "channels": (1, 3),
     "latent": (1, 4096),
     "width": (1, 512),
+    "feature_weight": (0, 1e4),
     "learning_rate": (1e-7, 1),
     "judge_rate": (1e-7, 1),
     "momentum": (0, 0.999),
@@ -53,6 +55,10 @@ class Config:
     judge_rate: float = 2e-4
     momentum: float = 0.5
     """Adam's first decay rate."""
+    feature_judge: str = ""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
+    feature_weight: float = 1.0
+    """Weight of the second discriminator."""
     features: str = "vgg19"
     """Network that judges the pictures while training: a name or a file; nothing where empty."""
 
@@ -120,12 +126,14 @@ class Method:
 
     def networks(self) -> dict[str, nn.Module]:
         generator, discriminator = Generator(self.config), Discriminator(self.config)
-        return {"generator": generator.apply(begin), "discriminator": discriminator.apply(begin)}
+        players = {"generator": generator.apply(begin), "discriminator": discriminator.apply(begin)}
+        return players | beside(self.config.feature_judge, (self.resolution, self.resolution))
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config
         rates, betas = {"generator": c.learning_rate, "discriminator": c.judge_rate}, (c.momentum, 0.999)
-        return {name: torch.optim.Adam(networks[name].parameters(), lr=r, betas=betas) for name, r in rates.items()}
+        players = {name: torch.optim.Adam(networks[name].parameters(), lr=r, betas=betas) for name, r in rates.items()}
+        return players | heads_optimizer(networks)
 
     def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture C x R x R, its largest square."""
@@ -143,8 +151,8 @@ class Method:
         run.minimize("discriminator", doubt)
 
         loss = objective.generator(discriminator(made))
-        run.minimize("generator", loss)
-        return {"generator": loss, "discriminator": doubt, "told apart": told_apart(real_scores, made_scores)}
+        logs = teach(run, real, made, loss, self.config.feature_weight)
+        return {"generator": loss, "discriminator": doubt, "told apart": told_apart(real_scores, made_scores)} | logs
 
     def noise(self, run: Run, purpose: str, count: int) -> Tensor:
         return noise_of(run, purpose, count, self.config.latent, self.config.prior)

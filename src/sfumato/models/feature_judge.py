@@ -19,6 +19,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
+from sfumato.losses.adversarial import hinge_discriminator, wasserstein_generator
+from sfumato.models.adversaries import told_apart
+from sfumato.models.sampler import coloured
 from sfumato.train.run import Run
 
 LAYERS = ("relu2_2", "relu3_2", "relu4_2")
@@ -94,6 +97,47 @@ class SeeingJudge(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         scores: Tensor | list[Tensor] = self.pictures(x)
         return [*(scores if isinstance(scores, list) else [scores]), self.features(self.features.features(x))]
+
+
+def beside(source: str, size: tuple[int, int], classes: int = 0) -> dict[str, nn.Module]:
+    """A feature judge as a family's network `feature_judge`; nothing without a source."""
+    return {"feature_judge": FeatureJudge(source, size, classes)} if source else {}
+
+
+def heads_optimizer(networks: Mapping[str, nn.Module], rate: float = 1e-3) -> dict[str, torch.optim.Optimizer]:
+    """Adam for its heads, where there are any."""
+    if "feature_judge" not in networks:
+        return {}
+    return {"feature_judge": torch.optim.Adam(networks["feature_judge"].parameters(), lr=rate, betas=(0.0, 0.99))}
+
+
+def teach(
+    run: Run, real: Tensor, made: Tensor, loss: Tensor, weight: float, label: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The generator's turn against its own discriminator, whose `loss` it is, and beside it the feature judge where the
+    run has one; then the turn of that one's heads on the same pictures. What is to be logged of the latter.
+
+    `real` and `made` are N x 1 or 3 x H x W in [0, 1], `label` N the classes of both.
+    """
+    if "feature_judge" not in run.networks:
+        run.minimize("generator", loss)
+        return {}
+    real, made = coloured(real), coloured(made)
+    heads = calibrated(run, run.networks["feature_judge"], real)
+    of_made = heads.features(made)
+    logs = {"features": wasserstein_generator(matched(heads(of_made), label))}
+    run.minimize("generator", loss + weight * logs["features"])
+    with torch.no_grad():
+        both = [torch.cat(pair) for pair in zip(heads.features(real), of_made, strict=True)]
+    of_real, again = heads(both).chunk(2)
+    fits, fits_made = matched(of_real, label), matched(again, label)
+    logs["feature judge"] = hinge_discriminator(fits, fits_made)
+    logs["told apart by features"] = told_apart(fits, fits_made)
+    if label is not None and of_real.shape[1] > 2:
+        logs["feature judge"] = logs["feature judge"] + (1 + mismatched(of_real, label)).relu().mean()
+        logs["classes told"], logs["classes obeyed"] = named(of_real, label), named(again, label)
+    run.minimize("feature_judge", logs["feature judge"])
+    return logs
 
 
 def calibrated(run: Run, judge: nn.Module, real: Tensor) -> FeatureJudge:

@@ -19,6 +19,7 @@ from sfumato.errors import InputError
 from sfumato.layers.progressive import EqualConv, EqualLinear, minibatch_deviation, pixel_norm
 from sfumato.losses.adversarial import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from sfumato.models.adversaries import SHOWN, Judge, drawn, noise_of, shown, too_few
+from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
@@ -46,6 +47,10 @@ class Config:
     """Mirror half of the pictures; not where left and right mean something."""
     learning_rate: float = 1e-3
     """Adam's step, for both sides."""
+    feature_judge: str = ""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
+    feature_weight: float = 1.0
+    """Weight of the second discriminator."""
     features: str = "vgg19"
     """Network that judges the pictures while training: a name or a file; nothing where empty."""
 
@@ -68,6 +73,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "growth": (0, 1),
     "penalty": (0, 1e6),
     "drift": (0, 1e6),
+    "feature_weight": (0, 1e4),
     "learning_rate": (1e-9, 1),
 }
 """Smallest and largest value of a field."""
@@ -188,11 +194,13 @@ class Method:
         self.judge = Judge(config.features)
 
     def networks(self) -> dict[str, nn.Module]:
-        return {"generator": Generator(self.config), "discriminator": Discriminator(self.config)}
+        players = {"generator": Generator(self.config), "discriminator": Discriminator(self.config)}
+        return players | beside(self.config.feature_judge, (self.resolution, self.resolution))
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-        rate = self.config.learning_rate
-        return {k: torch.optim.Adam(n.parameters(), lr=rate, betas=(0.0, 0.99), eps=1e-8) for k, n in networks.items()}
+        rate, betas = self.config.learning_rate, (0.0, 0.99)
+        players = {k: torch.optim.Adam(networks[k].parameters(), lr=rate, betas=betas, eps=1e-8) for k in self.players}
+        return players | heads_optimizer(networks)
 
     def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture 3 x R x R, its largest square."""
@@ -212,9 +220,10 @@ class Method:
         drift = of_real.square().mean()
         run.minimize("discriminator", gap + c.penalty * penalty + c.drift * drift)
 
-        loss = wasserstein_generator(critic(generator(self.noise(run, "made", len(real)), grown), grown))
-        run.minimize("generator", loss)
-        return {"generator": loss, "distance": -gap, "penalty": penalty, "pixels": torch.tensor(4 * 2**grown)}
+        made = generator(self.noise(run, "made", len(real)), grown)
+        loss, up = wasserstein_generator(critic(made, grown)), c.doublings() - math.ceil(grown)
+        logs = teach(run, doubled(real, up), doubled(made, up), loss, c.feature_weight)
+        return {"generator": loss, "distance": -gap, "penalty": penalty, "pixels": torch.tensor(4 * 2**grown)} | logs
 
     def grow(self, run: Run) -> float:
         """The step's `grown`, noted in the networks; optimisers begin anew at every size, as in the authors' code.

@@ -19,16 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
-from sfumato.losses.adversarial import (
-    bce_discriminator,
-    bce_generator,
-    hinge_discriminator,
-    r1_penalty,
-    wasserstein_generator,
-)
+from sfumato.losses.adversarial import bce_discriminator, bce_generator, r1_penalty
 from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
 from sfumato.models.adversaries import Judge, shown, told_apart
-from sfumato.models.feature_judge import FeatureJudge, calibrated, matched, mismatched, named
+from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
@@ -182,9 +176,7 @@ class Method:
         c = self.config
         mapping = Mapping(c.code, len(c.classes), c.code, c.mapping_layers)
         found = {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
-        return found | (
-            {"feature_judge": FeatureJudge(c.feature_judge, c.size(), len(c.classes))} if c.feature_judge else {}
-        )
+        return found | beside(c.feature_judge, c.size(), len(c.classes))
 
     def optimizers(self, networks: Table[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         """Adam with its memory shortened for the lazy steps between the others (appendix B)."""
@@ -199,10 +191,7 @@ class Method:
             "generator": adam(c.path_every, "mapping", "synthesis"),
             "discriminator": adam(c.r1_every, "discriminator"),
         }
-        if c.feature_judge:
-            heads, rate = networks["feature_judge"].parameters(), c.learning_rate * FEATURE_RATE
-            found["feature_judge"] = torch.optim.Adam(heads, lr=rate, betas=(0.0, 0.99))
-        return found
+        return found | heads_optimizer(networks, c.learning_rate * FEATURE_RATE)
 
     def sample(self, data: Table[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture and, with classes, its class's number."""
@@ -219,10 +208,8 @@ class Method:
 
         made = self.seen(run, "generator", net["synthesis"](self.codes(run, "generator", len(real), label)))
         losses = {"generator": bce_generator(judge(made, label))}
-        if c.feature_judge:
-            self.judge_features(run, made, self.seen(run, "features", real), label, losses)
-        else:
-            run.minimize("generator", losses["generator"])
+        shown_real = self.seen(run, "features", real) if c.feature_judge else real
+        losses |= teach(run, shown_real, made, losses["generator"], c.feature_weight, label)
         if c.path_weight and run.step % c.path_every == 0:
             losses["path"] = self.path(run, max(1, len(real) // 2), label)
 
@@ -248,25 +235,6 @@ class Method:
             ada.adapt(run, of_real, target=c.ada_target, pictures=c.ada_pictures)
             losses["ada_p"] = ada.ada_probability(run)
         return losses | {"told apart": told_apart(of_real, of_made)}
-
-    def judge_features(
-        self, run: Run, made: Tensor, real: Tensor, label: Tensor | None, losses: dict[str, Tensor]
-    ) -> None:
-        """The generator's turn against both discriminators, then that of the features' heads on the same pictures."""
-        heads = calibrated(run, run.networks["feature_judge"], real)
-        of_made = heads.features(made)
-        losses["features"] = wasserstein_generator(matched(heads(of_made), label))
-        run.minimize("generator", losses["generator"] + self.config.feature_weight * losses["features"])
-        with torch.no_grad():
-            both = [torch.cat(pair) for pair in zip(heads.features(real), of_made, strict=True)]
-        of_real, again = heads(both).chunk(2)
-        fits, fits_made = matched(of_real, label), matched(again, label)
-        losses["feature judge"] = hinge_discriminator(fits, fits_made)
-        losses["told apart by features"] = told_apart(fits, fits_made)
-        if label is not None and len(self.config.classes) > 1:
-            losses["feature judge"] = losses["feature judge"] + (1 + mismatched(of_real, label)).relu().mean()
-            losses["classes told"], losses["classes obeyed"] = named(of_real, label), named(again, label)
-        run.minimize("feature_judge", losses["feature judge"])
 
     def codes(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
         """N x layers x code; two codes share a picture with the chance `mixing`."""

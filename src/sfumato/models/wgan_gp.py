@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sfumato.losses.adversarial import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from sfumato.models.adversaries import SHOWN, Judge, doubling, drawn, noise_of, shown, sides_of, too_few
+from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.sampler import NoiseSampler, load_generator
 from sfumato.train.data import Pictures
 from sfumato.train.run import Run
@@ -28,6 +29,7 @@ RANGES = {
     "width": (1, 512),
     "critic_steps": (1, 100),
     "penalty": (0, 1e4),
+    "feature_weight": (0, 1e4),
     "learning_rate": (1e-7, 1),
 }
 
@@ -54,6 +56,10 @@ class Config:
     """Weight of the gradient penalty, the paper's lambda."""
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
+    feature_judge: str = ""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
+    feature_weight: float = 1.0
+    """Weight of the second discriminator."""
     features: str = "vgg19"
     """Network that judges the pictures while training: a name or a file; nothing where empty."""
 
@@ -112,13 +118,15 @@ class Method:
         self.judge = Judge(config.features)
 
     def networks(self) -> dict[str, nn.Module]:
-        return {"generator": Generator(self.config), "critic": Critic(self.config)}
+        players = {"generator": Generator(self.config), "critic": Critic(self.config)}
+        return players | beside(self.config.feature_judge, (self.resolution, self.resolution))
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config
-        return {
-            name: torch.optim.Adam(n.parameters(), lr=c.learning_rate, betas=c.betas) for name, n in networks.items()
+        players = {
+            k: torch.optim.Adam(networks[k].parameters(), lr=c.learning_rate, betas=c.betas) for k in self.players
         }
+        return players | heads_optimizer(networks)
 
     def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture C x R x R, its largest square."""
@@ -138,9 +146,9 @@ class Method:
         logs = {"distance": -gap, "penalty": penalty}
 
         if run.step % c.critic_steps == 0:
-            loss = wasserstein_generator(critic(generator(self.noise(run, "made", len(real)))))
-            run.minimize("generator", loss)
-            logs["generator"] = loss
+            made = generator(self.noise(run, "made", len(real)))
+            logs["generator"] = wasserstein_generator(critic(made))
+            logs |= teach(run, real, made, logs["generator"], c.feature_weight)
         return logs
 
     def noise(self, run: Run, purpose: str, count: int) -> Tensor:

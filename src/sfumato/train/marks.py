@@ -48,6 +48,34 @@ def spots(height: int, width: int, rng: np.random.Generator, *, count: int = 6, 
     return torch.maximum(drawn(height, width, lines), drawn(height, width, [], blobs))
 
 
+def cracks(height: int, width: int, rng: np.random.Generator, *, count: int = 1, unit: float = 1.0) -> Tensor:
+    """Cracks of the emulsion: ragged lines from somewhere at the border inwards that branch, with flakes off along
+    them."""
+    lines, blobs = list[tuple[Points, float]](), list[Points]()
+    for _ in range(count):
+        edge = rng.random(2)
+        edge[int(rng.integers(2))] = rng.choice((0.0, 1.0))
+        inward = math.atan2((0.5 - edge[1]) * height, (0.5 - edge[0]) * width) + rng.normal(0, 0.5)
+        length = rng.uniform(0.2, 1.2) * max(height, width)
+        trunk = ragged(edge * (width, height), inward, length, rng, unit)
+        paths = [(trunk, unit * rng.uniform(0.7, 2.2))]
+        for _ in range(int(rng.poisson(4))):
+            parent, thick = paths[int(rng.integers(len(paths)))]
+            k = int(rng.integers(1, len(parent) - 1))
+            ahead = parent[k + 1] - parent[k]
+            angle = math.atan2(ahead[1], ahead[0]) + rng.choice((-1, 1)) * rng.uniform(0.4, 1.3)
+            branch = ragged(parent[k], angle, length * rng.uniform(0.05, 0.45), rng, unit)
+            paths.append((branch, thick * rng.uniform(0.4, 0.9)))
+        for path, thick in paths:
+            pieces = np.exp(rng.normal(0, 0.35, len(path) - 1))
+            lines += [(path[k : k + 2], thick * float(share)) for k, share in enumerate(pieces)]
+        for _ in range(int(rng.poisson(1.0))):
+            flake = blob(height, width, rng, unit * rng.uniform(1.5, 5.0))
+            path, _ = paths[int(rng.integers(len(paths)))]
+            blobs.append(flake - flake.mean(0) + path[int(rng.integers(len(path)))])
+    return torch.maximum(drawn(height, width, lines), drawn(height, width, [], blobs))
+
+
 def folds(height: int, width: int, rng: np.random.Generator, *, count: int = 1, unit: float = 1.0) -> Tensor:
     """Creases from border to border, ragged, with a torn corner now and then."""
     lines, blobs = list[tuple[Points, float]](), list[Points]()
@@ -116,12 +144,12 @@ def marred(picture: Tensor, rng: np.random.Generator, *, unit: float = 1.0) -> t
     if rng.random() < 0.1:
         return picture, hidden[None]
     room = height * width / 128**2  # the same density whatever the size
-    kinds = (scratches, 0.7, 3.0), (spots, 0.6, 6.0), (folds, 0.2, 1.0)
+    kinds = (scratches, 0.5, 3.0), (spots, 0.6, 6.0), (folds, 0.2, 1.0), (cracks, 0.4, 1.0)
     for kind, chance, mean in kinds:
         if rng.random() >= chance:
             continue
         count = 1 + int(rng.poisson(mean * max(0.5, room) * rng.uniform(0.1, 1.0)))
-        for part in range(2 if rng.random() < 0.3 and kind is not folds else 1):
+        for part in range(2 if rng.random() < 0.3 and kind in (scratches, spots) else 1):
             mark = kind(height, width, rng, count=min(count, 60), unit=unit)
             light = 0.75 + 0.25 * rng.random() if rng.random() < (0.75 if part == 0 else 0.4) else 0.3 * rng.random()
             tone = torch.from_numpy(light * rng.uniform(0.92, 1.0, 3)).float()[:, None, None]
@@ -144,6 +172,15 @@ def wander(height: int, width: int, rng: np.random.Generator, *, length: float, 
     path = start + np.concatenate([np.zeros((1, 2)), np.cumsum(moves, 0)])
     found: Points = path - (path.mean(0) - start) * rng.random()
     return found
+
+
+def ragged(start: Points, angle: float, length: float, rng: np.random.Generator, unit: float) -> Points:
+    """A line from `start` that goes on in a direction with small turns and jumps, 17 points."""
+    steps = 16
+    angles = angle + np.cumsum(rng.normal(0, 0.2, steps))
+    moves = length / steps * np.stack([np.cos(angles), np.sin(angles)], 1) + rng.normal(0, 0.6 * unit, (steps, 2))
+    path: Points = start + np.concatenate([np.zeros((1, 2)), np.cumsum(moves, 0)])
+    return path
 
 
 def broken(points: Points, rng: np.random.Generator) -> list[Points]:
