@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--tune", type=int, default=100, help="steps of pivotal tuning in the table of distortion")
     parser.add_argument("--style", default="toon-head")
-    parser.add_argument("--encoder", default="")
+    parser.add_argument("--encoder", help="a run; the bundled one for a bundled generator; '' for none")
     parser.add_argument("--sheet", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -153,7 +153,8 @@ def main() -> None:
     truth = torch.cat([tensor(b.pixels(side)) for _, b in pairs])
     region = ((before - truth).abs().amax(1, keepdim=True) > 1 / 255).float()
     redrawn = torch.cat([tensor(face(args.style, SEED + 1, i).pixels(side)) for i in range(len(pairs))])
-    found = invert(editor.space, before, editor.features, editor.inverting)
+    start = None if editor.encoder is None else editor.encoder.encode(before)
+    found = invert(editor.space, before, editor.features, editor.inverting, start=start)
 
     print(f"    {command_line()}\n\n{machine()}\n")
     for name, judge in judges.items():

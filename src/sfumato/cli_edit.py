@@ -30,7 +30,15 @@ def edit(
     ] = 0,
     learn: Annotated[
         list[str] | None,
-        Parameter(negative=(), consume_multiple=True, help="Classifiers: a file of directions, one a class, is made."),
+        Parameter(
+            negative=(),
+            consume_multiple=True,
+            help="Classifiers, or with --label folders of pictures: a file of directions, one a class, is made.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        Parameter(negative=(), consume_multiple=True, help="Columns of the folders' labels.csv to learn from."),
     ] = None,
     skip_existing: Annotated[bool, Parameter(negative=(), help="Leave finished outputs alone.")] = False,
     options: Annotated[EditFlags, Parameter(name="*", show_default=False)] = EditFlags(),  # noqa: B008
@@ -51,6 +59,8 @@ def edit(
         raise InputError("say which picture to edit, or --explore a generator")
     if inputs and (explore or learn):
         raise InputError("--explore and --learn look at the generator: they take no pictures")
+    if label and not learn:
+        raise InputError("--label says what to learn from labelled pictures: --learn FOLDER --label COLUMN")
     chosen = {**given(options), **given(inverting)}
     photos, many = expand(inputs or [])
     targets = targets_of(photos, many, output, lambda photo: f"{photo.stem}-edited.png") if inputs else {}
@@ -63,7 +73,7 @@ def edit(
 
         if learn:
             written = output or Path("directions.safetensors")
-            found = look.learn(editor, learn, written)
+            found = look.learn_labels(editor, learn, label, written) if label else look.learn(editor, learn, written)
             tell(json, quiet, written, directions=[d.name for d in found])
         else:
             names = tuple(text.partition("=")[0] for text in editor.options.set)

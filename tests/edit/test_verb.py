@@ -1,6 +1,7 @@
 """The verb and the command: what changes, what must not, other programs' generators, bad input."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from PIL import Image
 from sfumato import cli, edit
 from sfumato.edit import Editor
 from sfumato.errors import InputError
+from sfumato.models import encoder
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
+from sfumato.weights.files import save_model
 
 from .made import class_generator, plain_generator, psnr, style_generator
 
@@ -191,6 +194,50 @@ def test_learnt_directions(capsys: pytest.CaptureFixture[str]) -> None:
         return gap
 
     assert float((score(1.0) > score(0.0)).float().mean()) > 0.75
+
+
+@pytest.mark.usefixtures("photo")
+def test_directions_of_labelled_pictures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An encoder that says how bright a picture is: the way to "bright" is along that number."""
+    folder = Path("labelled")
+    rows = ["name,light,hat,beard"]
+    for k in range(12):
+        bright = k % 2
+        write_picture(folder / f"{k}.png", torch.full((3, 16, 16), 0.2 + 0.5 * bright))
+        rows.append(
+            f"{k}.png,{('dark', 'bright')[bright]},{('none', 'cap')[k // 2 % 2]},{('none', 'full')[k // 4 % 2]}"
+        )
+    (folder / "labels.csv").write_text("\n".join(rows))
+    config = encoder.Config(generator="g.safetensors", channels=2, features="")
+    method = encoder.Method(config).fitted({})
+    save_model("e.safetensors", "encoder", asdict(method.config), {"encoder": method.networks()["encoder"]}, {})
+
+    def brightness(_self: object, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures.mean((1, 2, 3))[:, None, None].expand(-1, 6, 6) * torch.eye(6)
+
+    monkeypatch.setattr(encoder.Trained, "encode", brightness)
+    asked = ["edit", "--model", "g.safetensors", "--learn", "labelled", "-o", "d.safetensors"]
+    assert cli.main([*asked, "--label", "light", "hat", "beard", "--encoder", "e.safetensors"]) == 0
+    editor = Editor("g.safetensors", directions=("d.safetensors",), **FAST)
+    assert {"dark", "bright", "hat-none", "cap", "beard-none", "full"} <= set(editor.named)
+    torch.testing.assert_close(editor.named["bright"].vector, 0.5 * torch.eye(6), atol=5e-3, rtol=0)
+    torch.testing.assert_close(editor.named["cap"].vector, torch.zeros(6, 6), atol=5e-3, rtol=0)
+    capsys.readouterr()
+    assert cli.main([*asked, "--label", "light"]) == 2
+    assert "need an encoder" in capsys.readouterr().err
+    assert cli.main([*asked, "--label", "shoes", "--encoder", "e.safetensors"]) == 2
+    assert "shoes" in capsys.readouterr().err
+    assert cli.main(["edit", "photo.png", "--model", "g.safetensors", "--set", "smile=1", "--label", "light"]) == 2
+    assert "--learn FOLDER --label COLUMN" in capsys.readouterr().err
+
+
+def test_the_encoder_bundled_for_a_generator_is_used() -> None:
+    """By the generator's name; an empty text for none."""
+    editor = Editor("faces")
+    assert editor.encoder is not None
+    assert editor.encoder.config.generator_sha256 == editor.sha256
+    assert set(editor.weights) == {"faces", "faces-encoder"}
+    assert Editor("faces", encoder="").encoder is None
 
 
 def test_bad_input(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,24 +6,21 @@ GANSpace (Härkönen et al. 2020, section 3.1: principal components of drawn cod
 manipulation"), the normal of what separates codes by a label, made orthogonal to others'.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.errors import InputError
 from sfumato.models.latent import Space
-from sfumato.train.files import write_atomic
+from sfumato.weights.files import load_model, save_model
 
 RIDGE = 0.01
 """Of the regressions, next to the codes' variance: with few codes their own noise must not be fitted."""
-FORMAT = 1
+FAMILY = "directions"
+"""Of their files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +100,20 @@ def from_classes(space: Space, seeds: Sequence[int]) -> list[Direction]:
     return [Direction(n, m - o, "class") for n, m, o in zip(space.classes, means, others, strict=True)]
 
 
+def from_labels(names: Sequence[str], codes: Tensor, labels: Tensor) -> list[Direction]:
+    """Of labelled pictures' codes N x layers x width: from the mean of all others to that of a label, by its name.
+
+    Where labels do not depend on one another the means differ in what the label says alone. `labels` holds N indices
+    into `names`; a name that does not occur, or that all have, gives nothing.
+    """
+    found = []
+    for k, name in enumerate(names):
+        here = labels == k
+        if bool(here.any()) and not bool(here.all()):
+            found.append(Direction(name, codes[here].mean(0) - codes[~here].mean(0), "label"))
+    return found
+
+
 def orthogonal(direction: Direction, others: Sequence[Direction]) -> Direction:
     """The part of a direction that leaves the others' scores alone: its projection off their span, section 2.3.
 
@@ -130,30 +141,21 @@ def learnt(space: Space, scores: Callable[[Tensor], Mapping[str, Tensor]], codes
 
 
 def write_directions(path: str | os.PathLike[str], directions: Sequence[Direction], model: str) -> None:
-    """A safetensors file, whole or not at all; `model` is the sha256 of the generator's file. Raises `InputError`."""
-    document = {"format": FORMAT, "model": model, "kinds": {d.name: d.kind for d in directions}}
-    data = save({d.name: d.vector.contiguous() for d in directions}, {"sfumato-directions": json.dumps(document)})
-    try:
-        write_atomic(Path(path), data)
-    except OSError as error:
-        raise InputError(f"cannot write {os.fspath(path)!r}: {error.strerror or error}") from error
+    """A file as those of models, whole or not at all; `model` is the sha256 of the generator's. Raises `InputError`."""
+    holder = nn.Module()
+    holder.register_buffer("vectors", torch.stack([d.vector for d in directions]))
+    config = {"model": model, "names": [d.name for d in directions], "kinds": [d.kind for d in directions]}
+    save_model(path, FAMILY, config, {FAMILY: holder}, {})
 
 
 def read_directions(path: str | os.PathLike[str], space: Space, model: str) -> list[Direction]:
     """What `write_directions` wrote. Raises `InputError` for another file, or directions of another generator."""
-    name = os.fspath(path)
-    try:
-        with safe_open(name, framework="pt") as file:
-            document = json.loads((file.metadata() or {}).get("sfumato-directions", "null"))
-            found = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read as directions ({error})") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise InputError(f"{name}: not a file of directions (sfumato edit --learn writes them)")
-    shapes = {tuple(v.shape) for v in found.values()}
-    if document.get("model") != model or shapes != {(space.layers, space.width)}:
-        raise InputError(f"{name}: directions of another generator")
-    return [Direction(k, v, document["kinds"].get(k, "label")) for k, v in found.items()]
+    found = load_model(path, FAMILY)
+    names, kinds = found.config["names"], found.config["kinds"]
+    vectors = found.tensors[FAMILY]["vectors"]
+    if found.config["model"] != model or tuple(vectors.shape[1:]) != (space.layers, space.width):
+        raise InputError(f"{found.name}: directions of another generator")
+    return [Direction(name, v, kind) for name, v, kind in zip(names, vectors, kinds, strict=True)]
 
 
 def _normalised(matrix: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from sfumato.picture.io import Picture, Source, read_picture
 from sfumato.picture.result import Result, finished, tensor_of
 from sfumato.segment.lazy import Segmenter
 from sfumato.segment.where import selected
+from sfumato.weights.registry import entries
 
 if TYPE_CHECKING:
     from sfumato.models.latent import Space
@@ -39,6 +40,8 @@ NUMBERED = 10
 FAR = 0.5
 """Share of the mean picture's error above which a reconstruction is no likeness."""
 GREY = 2 / 255
+ENCODER = "-encoder"
+"""A bundled generator's name goes before it in its encoder's."""
 
 OnStep = Callable[[int, int, float], None]
 
@@ -61,11 +64,14 @@ class Editor:
         self.space, self.sha256 = open_space(model, self.device)
         self.weights = {self.name: self.sha256}
         self.encoder: Trained | None = None
-        if self.options.encoder:
-            self.encoder = Trained.load(self.options.encoder, self.device)
-            self.weights[self.options.encoder] = self.encoder.sha256
+        encoder = self.options.encoder
+        if encoder is None and f"{self.name}{ENCODER}" in entries():
+            encoder = f"{self.name}{ENCODER}"
+        if encoder:
+            self.encoder = Trained.load(encoder, self.device)
+            self.weights[encoder] = self.encoder.sha256
             if self.encoder.config.generator_sha256 != self.sha256:
-                raise InputError(f"{self.options.encoder}: an encoder of another generator than {self.name}")
+                raise InputError(f"{encoder}: an encoder of another generator than {self.name}")
         self.segmenter = Segmenter(self.options.segmenter, self.device)
 
     @cached_property

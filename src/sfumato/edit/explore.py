@@ -1,14 +1,16 @@
 """What a generator's directions do, to look at: a labelled sheet, a strip over strengths, an animation."""
 
+import collections
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.edit.directions import Direction, learnt, write_directions
+from sfumato.edit.directions import Direction, from_labels, learnt, write_directions
 from sfumato.edit.editor import Editor
 from sfumato.errors import InputError
 from sfumato.features.classifier import load_classifier
@@ -16,10 +18,13 @@ from sfumato.generate.shown import SMALLEST_CELL, enlarged, labelled, pixels, wr
 from sfumato.models.sampler import sheet
 from sfumato.picture.io import check_output, write_picture
 from sfumato.picture.record import new_record
+from sfumato.train.data import Pictures, crop
+from sfumato.train.labels import classes_of, indices
 
 STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 FRAMES = 24
 """Of an animation, there and back."""
+BATCH = 32
 SHOWN = 5
 """Numbered directions of each kind on a sheet."""
 
@@ -89,6 +94,38 @@ def learn(editor: Editor, classifiers: Sequence[str], output: Path, *, count: in
             found += learnt(editor.space, scores, codes)
     if len({d.name for d in found}) < len(found):
         raise InputError("two classifiers have a class of the same name")
+    write_directions(output, found, editor.sha256)
+    return found
+
+
+def learn_labels(
+    editor: Editor, folders: Sequence[str], columns: Sequence[str], output: Path, *, count: int = 3000
+) -> list[Direction]:
+    """A direction a label of pictures that have some, by the codes that the editor's encoder finds; to `output`.
+
+    `columns` are those of the folders' labels.csv; "" stands for their sub-folders. A label that two columns have gets
+    the column's name before it, beard-none. Raises `InputError`.
+    """
+    if editor.encoder is None:
+        raise InputError("labelled pictures need an encoder, which finds their codes: say which with --encoder")
+    labelled_as = list[tuple[str, Direction]]()
+    for folder in folders:
+        pictures, rng = Pictures(folder, side=min(editor.space.size)), np.random.default_rng(0)
+        chosen = rng.permutation(len(pictures))[:count].tolist()
+        parts = [
+            editor.encoder.encode(
+                torch.stack([crop(pictures[i], rng, size=editor.space.size, scale=(1, 1), flip=False) for i in some])
+            )
+            for some in (chosen[k : k + BATCH] for k in range(0, len(chosen), BATCH))
+        ]
+        for column in columns:
+            classes = classes_of(pictures, column)
+            numbers = torch.tensor(indices(pictures, classes, column))[chosen]
+            labelled_as += [(column, d) for d in from_labels(classes, torch.cat(parts), numbers)]
+    times = collections.Counter(d.name for _, d in labelled_as)
+    found = [replace(d, name=f"{c}-{d.name}") if c and times[d.name] > 1 else d for c, d in labelled_as]
+    if len({d.name for d in found}) < len(found):
+        raise InputError("two folders have a label of the same name")
     write_directions(output, found, editor.sha256)
     return found
 

@@ -73,8 +73,9 @@ class EditOptions:
     """Put the generator's own pixels there. Otherwise only what the change changes is added to the picture's."""
     directions: tuple[str, ...] = ()
     """Files of directions that --learn wrote."""
-    encoder: str = ""
-    """A trained encoder of this generator (a file, a run) where the search begins."""
+    encoder: str | None = None
+    """A trained encoder of this generator (a file, a run) where the search begins. Left out, the one that is bundled
+    for a bundled generator; an empty text for none."""
     features: str = "vgg-lite"
     """Network that judges likeness beside the pixels; pixels alone where empty."""
     segmenter: str = "scene"

@@ -149,14 +149,20 @@ class Method:
 
 
 def aged(picture: Tensor, rng: np.random.Generator, unit: float = 1.0) -> tuple[Tensor, Tensor]:
-    """A photograph 3 x H x W grown old, with marks, and labels H x W: 1 marked, 0 not, `IGNORE` in between."""
-    chance = rng.random(3)
+    """A photograph 3 x H x W grown old, with marks, and labels H x W: 1 visibly marked, 0 not, `IGNORE` in between.
+
+    Marks are under the yellowing or on it: torn paper goes brown with the picture, a fresh scratch does not.
+    """
+    chance = rng.random(4)
     if chance[0] < 0.5:
         picture = monochrome(picture)
-    if chance[1] < 0.7:
-        picture = faded(picture, rng, float(rng.uniform(0.2, 1.0)))
+    fade = float(rng.uniform(0.2, 1.0)) if chance[1] < 0.7 else 0.0
+    if fade and chance[3] < 0.5:
+        picture, fade = faded(picture, rng, fade), 0.0
     found, hidden = marred(picture, rng, unit=unit)
     labels = labelled(picture, found, hidden)
+    if fade:
+        found = faded(found, rng, fade)
     if chance[2] < 0.7:
         found = noisy(found, rng, 20 / 255)
     return found.contiguous(), labels

@@ -28,6 +28,8 @@ TOO_MUCH = 0.5
 """Share of a picture above which what is found cannot be scratches."""
 THICKEST = 0.03
 """Radius of a scratch at most, as a share of the short side: what is thicker may be a white collar."""
+SCALES = (1, 2)
+"""Looks at the picture, whose chances are averaged: enlarged, fine cracks are found, and collars are none."""
 GROWN = 0.003
 """How far marks are grown, as a share of the short side: their edges are soft."""
 
@@ -44,7 +46,7 @@ class RestoreOptions:
     """How far contrast and balance are brought back; 0 leaves them."""
     color: bool = False
     """Colour the picture: for black-and-white ones."""
-    threshold: float = 0.5
+    threshold: float = 0.4
     """Chance from which a pixel counts as scratched; lower finds more."""
     size: int = 512
     """Short side in pixels at which scratches are looked for, at most."""
@@ -168,7 +170,9 @@ class Restorer:
         if self.finder is None:
             return torch.zeros(1, 1, height, width)
         side = min(self.options.size, height, width)
-        chance = resize(self.finder.find(resize(rgb, *fit_short_side(height, width, side))), height, width)
+        looks = [fit_short_side(height, width, scale * side) for scale in SCALES]
+        seen = [resize(self.finder.find(resize(rgb, *look)), height, width) for look in looks]
+        chance = torch.stack(seen).mean(0)
         marks = thin(chance > self.options.threshold, THICKEST * min(height, width))
         if float(marks.mean()) > TOO_MUCH:
             notes.append("most of it looks scratched, which cannot be: nothing was filled")
