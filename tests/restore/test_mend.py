@@ -55,6 +55,16 @@ def test_what_is_thicker_than_a_scratch_is_left_alone() -> None:
     assert not bool(thin(torch.zeros(1, 1, 8, 8), 3.0).any())
 
 
+def test_a_crack_that_runs_into_a_torn_corner_stays() -> None:
+    marks = torch.zeros(1, 1, 60, 80)
+    marks[..., 0:10, 0:10] = 1  # the corner
+    for k in range(8, 55):
+        marks[..., k, k : k + 4] = 1
+    kept = thin(marks, 3.0)
+    assert not bool(kept[..., :7, :7].any())
+    assert torch.equal(kept[..., 20:, :], marks[..., 20:, :])
+
+
 def test_every_step_can_be_left_out(models: dict[str, str]) -> None:
     picture = torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
     none: dict[str, Any] = {"scratches": False, "noise": 0, "fading": 0}

@@ -28,6 +28,8 @@ TOO_MUCH = 0.5
 """Share of a picture above which what is found cannot be scratches."""
 THICKEST = 0.03
 """Radius of a scratch at most, as a share of the short side: what is thicker may be a white collar."""
+MOSTLY = 0.5
+"""Share of a connected part in thick places from which all of it is left alone."""
 SCALES = (1, 2)
 """Looks at the picture, whose chances are averaged: enlarged, fine cracks are found, and collars are none."""
 GROWN = 0.003
@@ -181,17 +183,21 @@ class Restorer:
 
 
 def thin(marks: "Tensor", radius: float) -> "Tensor":
-    """Those connected parts of 1 x 1 x H x W marks into which no disc of more than `radius` pixels fits, as 0 and 1."""
+    """1 x 1 x H x W marks as 0 and 1, without discs of more than `radius` pixels that fit in, nor what is mostly such.
+
+    A crack that runs into a torn corner stays; a collar goes with its rim.
+    """
     import numpy as np
     import torch
     from scipy import ndimage
 
     found = marks[0, 0].numpy() > 0
+    core = ndimage.distance_transform_edt(found) > radius
+    thick = found & (ndimage.distance_transform_edt(~core) <= radius) if core.any() else core
     parts, count = ndimage.label(found, np.ones((3, 3)))
-    inside = ndimage.maximum(ndimage.distance_transform_edt(found), parts, np.arange(count + 1))
-    kept = np.asarray(inside) <= radius
-    kept[0] = False
-    return torch.from_numpy(kept[parts].astype(np.float32))[None, None]
+    share = np.asarray(ndimage.mean(thick, parts, np.arange(count + 1)))
+    kept = found & ~thick & (share < MOSTLY)[parts]
+    return torch.from_numpy(kept.astype(np.float32))[None, None]
 
 
 def restore(
