@@ -124,6 +124,8 @@ def learn_labels(
             labelled_as += [(column, d) for d in from_labels(classes, torch.cat(parts), numbers)]
     times = collections.Counter(d.name for _, d in labelled_as)
     found = [replace(d, name=f"{c}-{d.name}") if c and times[d.name] > 1 else d for c, d in labelled_as]
+    if not found:
+        raise InputError("nothing to learn: all pictures looked at have the same labels")
     if len({d.name for d in found}) < len(found):
         raise InputError("two folders have a label of the same name")
     write_directions(output, found, editor.sha256)
