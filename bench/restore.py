@@ -4,11 +4,14 @@
     pip install bm3d opencv-python-headless
     python bench/restore.py noise --data PHOTOS --split splits.json --part test --out runs/restore
     python bench/restore.py marks ...
+    python bench/restore.py looks --part dev --count 24 --side 256 ...
     python bench/restore.py fading ...
 
 noise: grain, film, compression, and kinds (*) that no network of ours was trained on. Non-local means (OpenCV) and BM3D
 are told the noise that the median of Haar coefficients finds, blind as ours is. marks: where scratches are, and what
-filling them is worth. `--model` names weights other than the bundled ones.
+filling them is worth. looks: what the finder alone finds, pixels of all photographs together, at which sizes and from
+which chance; `clean` is the share of pixels that it calls scratched where nothing is. `--model` names weights other
+than the bundled ones.
 """
 
 import argparse
@@ -159,6 +162,11 @@ def rings(height: int, width: int, rng: np.random.Generator) -> Tensor:
     return marks.drawn(height, width, [(circle + rng.random(2) * (width, height), 2.0)])
 
 
+KINDS = ("trained kinds", "film lines*", "rings*")
+LOOKS = ((1.0,), (1.5,), (2.0,), (1.0, 2.0))
+"""Sizes at which the finder looks, next to the photograph's; the mean of its chances counts."""
+
+
 def marred(clean: Tensor, kind: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     if kind == "trained kinds":
         for _ in range(50):
@@ -193,7 +201,7 @@ def marks_bench(photos: dict[str, Tensor], args: argparse.Namespace) -> str:
         return torch.from_numpy((thin > 60).astype(np.float32))[None, None]
 
     rows, shown = [], list[Tensor]()
-    for kind in ("trained kinds", "film lines*", "rings*"):
+    for kind in KINDS:
         scores: dict[str, list[tuple[float, ...]]] = {}
         for number, clean in enumerate(photos.values()):
             damaged, true = marred(clean, kind, np.random.default_rng([11, number]))
@@ -220,6 +228,45 @@ def marks_bench(photos: dict[str, Tensor], args: argparse.Namespace) -> str:
             rows.append([kind, name, *(mean(c) for c in zip(*values, strict=True))])
     save(torch.cat(shown, 2), args.out / "marks.png")
     return table(["marks", "method", "PSNR", "SSIM", "perceptual", "IoU of marks", "recall"], rows)
+
+
+def looks_bench(photos: dict[str, Tensor], args: argparse.Namespace) -> str:
+    from sfumato.models.blemishes import VISIBLE, Finder
+    from sfumato.picture.resize import resize
+
+    finder, _ = Finder.load(args.model or "blemishes")
+    thresholds = (0.3, 0.4, 0.5)
+
+    def chances(x: Tensor) -> dict[tuple[float, ...], Tensor]:
+        height, width = x.shape[2:]
+        sizes = {s for look in LOOKS for s in look}
+        at = {s: resize(finder.find(resize(x, round(s * height), round(s * width))), height, width) for s in sizes}
+        return {look: torch.stack([at[s] for s in look]).mean(0) for look in LOOKS}
+
+    keys = [(look, t) for look in LOOKS for t in thresholds]
+    clean = dict.fromkeys(keys, 0.0)
+    counts = {(kind, *key): torch.zeros(3, dtype=torch.float64) for kind in KINDS for key in keys}
+    for number, photo in enumerate(photos.values()):
+        found = chances(photo)
+        for look, t in keys:
+            clean[look, t] += float((found[look] > t).float().mean()) / len(photos)
+        for kind in KINDS:
+            damaged, true = marred(photo, kind, np.random.default_rng([11, number]))
+            seen = true * ((damaged - photo).abs().mean(1, keepdim=True) >= VISIBLE)
+            found = chances(damaged)
+            for look, t in keys:
+                marks_found = (found[look] > t).float()
+                parts = (marks_found * true, marks_found * (1 - true), (1 - marks_found) * seen)
+                counts[kind, look, t] += torch.stack([p.sum().double() for p in parts])
+    rows = list[list[object]]()
+    for look, t in keys:
+        row: list[object] = [" and ".join(f"{s:g}" for s in look) + f", {t}", f"{100 * clean[look, t]:.2f} %"]
+        for kind in KINDS:
+            hit, wrong, missed = counts[kind, look, t].tolist()
+            row += [hit / (hit + wrong + missed), hit / max(1, hit + wrong), hit / (hit + missed)]
+        rows.append(row)
+    titles = [f"{kind}, {what}" for kind in KINDS for what in ("IoU", "precision", "recall")]
+    return table(["looks, threshold", "clean", *titles], rows)
 
 
 def either(fill: Callable[..., Tensor], network: object, picture: Tensor, hole: Tensor) -> Tensor:
@@ -282,7 +329,7 @@ def middles(args: argparse.Namespace) -> dict[str, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("noise", "marks", "fading"))
+    parser.add_argument("what", choices=("noise", "marks", "looks", "fading"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--part", choices=("dev", "test"), default="dev")
@@ -293,7 +340,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/restore"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    work = {"noise": noise, "marks": marks_bench, "fading": fading}[args.what]
+    work = {"noise": noise, "marks": marks_bench, "looks": looks_bench, "fading": fading}[args.what]
     text = work(middles(args), args)
     print(f"{command_line()}\n{machine()}\n\n{text}")
     args.out.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from sfumato import cli, edit
 from sfumato.edit import Editor
 from sfumato.errors import InputError
-from sfumato.models import encoder
+from sfumato.models import classifier, encoder
 from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
 from sfumato.weights.files import save_model
@@ -171,11 +171,6 @@ def test_the_command(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("photo")
 def test_learnt_directions(capsys: pytest.CaptureFixture[str]) -> None:
     """A classifier's classes become a file of directions that --set knows."""
-    from dataclasses import asdict
-
-    from sfumato.models import classifier
-    from sfumato.weights.files import save_model
-
     c = classifier.Config(resolution=16, widths=(4,), hidden=4, classes=("dark", "bright"))
     network = classifier.Method(c).networks()["classifier"].eval().requires_grad_(False)
     for p in network.parameters():  # all positive but the first class's: the brighter, the likelier the second
