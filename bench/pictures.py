@@ -63,6 +63,12 @@ def spread_pairs(contents: Sequence[str], styles: Sequence[str], count: int) -> 
     return [(contents[i % c], styles[(i + i // lcm(c, s)) % s]) for i in range(min(count, c * s))]
 
 
+def product_pairs(contents: Sequence[str], styles: Sequence[str], count: int) -> list[tuple[str, str]]:
+    """`count` of all pairs, evenly in the order of their files' names."""
+    pairs = ((c, s) for c in contents for s in styles)
+    return spread(sorted(pairs, key=lambda p: f"{p[0]}__{p[1]}.png"), count)
+
+
 def sheet(header: Sequence[str], rows: Sequence[Sequence[Path | None]], target: Path, side: int = 320) -> None:
     """A contact sheet: a row of pictures for each of `rows`, the columns' names on top."""
     bar = 20

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pictures import pictures_in, sheet, spread, spread_pairs
+from pictures import pictures_in, product_pairs, sheet, spread, spread_pairs
 from running import command_line, machine, settings, table
 
 COLUMNS = ("style", "content", "ssim", "moments", "features", "patches", "border", "specks", "color specks")
@@ -28,7 +28,13 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--content", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--style", type=Path, required=True, help="folder of paintings")
-    parser.add_argument("--pairs", type=int, default=12, help="evenly spread over both folders")
+    parser.add_argument("--pairs", type=int, default=12, help="so many of them")
+    parser.add_argument(
+        "--choice",
+        choices=("even", "product"),
+        default="even",
+        help="evenly over both folders, or over all pairs by name",
+    )
     parser.add_argument("--size", type=int, default=512, help="short side of our results")
     parser.add_argument("--method", nargs="+", default=["ours"])
     parser.add_argument("--label", default="ours", help="name of our run: its folder and its row")
@@ -79,7 +85,8 @@ def chosen_pairs(args: argparse.Namespace, contents: dict[str, Path], styles: di
     """Evenly spread over both folders; where nothing is to be made, over the results that the first folder has."""
     others = [Path(m) for m in args.method if m not in NAMED]
     if "ours" in args.method or not others:
-        return spread_pairs(list(contents), list(styles), args.pairs)
+        choose = product_pairs if args.choice == "product" else spread_pairs
+        return choose(list(contents), list(styles), args.pairs)
     stems = [stem.partition("__") for stem in pictures_in(others[0])]
     found = [(c, s) for c, _, s in stems if c in contents and s in styles]
     return spread(found, args.pairs) if found else sys.exit(f"{others[0]}: no picture is named CONTENT__STYLE.png")

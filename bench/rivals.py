@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pictures import at_short_side, opened, pictures_in, spread, spread_pairs
+from pictures import at_short_side, opened, pictures_in, product_pairs, spread, spread_pairs
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
@@ -307,9 +307,7 @@ def pairs_of(args: argparse.Namespace, contents: dict[str, Path], styles: dict[s
         chosen = [spread(list(names), count) for names, count in zip((contents, styles), args.grid, strict=True)]
         return [(c, s) for c in chosen[0] for s in chosen[1]]
     if args.choice == "product":
-        return spread(
-            sorted(((c, s) for c in contents for s in styles), key=lambda p: f"{p[0]}__{p[1]}.png"), args.pairs
-        )
+        return product_pairs(list(contents), list(styles), args.pairs)
     return spread_pairs(list(contents), list(styles), args.pairs)
 
 

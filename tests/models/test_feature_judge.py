@@ -177,7 +177,7 @@ def test_a_run_with_it_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("family", "name"), [(cyclegan, "judge_b"), (unit, "judge_b"), (cut, "judge")])
-def test_translators_can_have_it_as_one_scale_more(family: Any, name: str) -> None:
+def test_translators_can_have_it_place_by_place(family: Any, name: str) -> None:
     small = {"resolution": 32, "channels": 4, "blocks": 1, "judge_channels": 4, "judge_layers": 2, "features": ""}
     small |= {"feature_judge": "vgg-lite", "judge_rate": 2e-3, "pool_size": 0}
     run = steps_of(family.Method(family.Config(**small)))
@@ -188,10 +188,12 @@ def test_translators_can_have_it_as_one_scale_more(family: Any, name: str) -> No
     assert judge.features.calibrated
     alone = judge.pictures(a)
     scores = judge(a)
-    assert len(scores) == 1 + (len(alone) if isinstance(alone, list) else 1)
-    assert torch.equal(scores[-1], judge.features(judge.features.features(a)))
+    assert [tuple(s.shape[2:]) for s in scores[-3:]] == [(4, 4), (8, 8), (16, 16)]  # every place of every layer
+    assert len(scores) == 3 + (len(alone) if isinstance(alone, list) else 1)
+    flat = torch.cat([s.flatten(2) for s in scores[-3:]], 2)
+    assert torch.equal(flat, judge.features(judge.features.features(a)))
     x = a.clone().requires_grad_()
-    fooled([judge(x)[-1]]).backward()  # what the generators learn from it
+    fooled(judge(x)[-3:]).backward()  # what the generators learn from it
     assert x.grad is not None
     assert x.grad.abs().amax((1, 2, 3)).min() > 0
     judge.train()

@@ -14,7 +14,7 @@ from sfumato import cli, cli_train
 from sfumato.errors import InputError
 from sfumato.features.sources import load_features
 from sfumato.models import deeplab, unet
-from sfumato.models.encoders import LEVELS, TAPS, Light, VGGLite, make_encoder
+from sfumato.models.encoders import LEVELS, TAPS, WHOLE, Light, VGGLite, make_encoder
 from sfumato.models.predictor import load_predictor
 from sfumato.models.registry import FAMILIES, family, offers
 from sfumato.models.sampler import config_from
@@ -130,6 +130,21 @@ def test_vgg_lite_sees_what_the_bundled_network_sees() -> None:
     assert {key[4] for key in encoder.state_dict()} == {"3", "4"}  # the rest is bundled by itself
     assert not VGGLite().state_dict()
     assert sum(p.numel() for p in encoder.parameters()) == 1_227_776
+
+
+def test_the_whole_vgg_is_frozen_and_sees_what_the_wheel_sees() -> None:
+    picture = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    wanted = load_features("vgg19", pooling="max")(picture, tuple(WHOLE))
+    encoder = make_encoder("vgg19")
+    for k, (found, (layer, level)) in enumerate(zip(encoder(picture), WHOLE.items(), strict=True)):
+        torch.testing.assert_close(found, wanted[layer] / level)
+        assert 0.1 < float(found.detach().square().mean().sqrt()) < 3
+        assert found.shape == (1, encoder.widths[k], 64 >> k + 1, 96 >> k + 1)
+    assert not encoder.state_dict()
+    assert not encoder.pretrained()
+    for wish in ({"tuned": 1}, {"stride": 8}):
+        with pytest.raises(InputError, match="vgg19 is frozen and has a stride of 16"):
+            make_encoder("vgg19", **wish)
 
 
 @pytest.mark.parametrize("kind", ["light", "vgg-lite"])

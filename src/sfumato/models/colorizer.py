@@ -2,8 +2,9 @@
 
 Zhang, Isola & Efros, "Colorful Image Colorization" (ECCV 2016): a distribution over bins of Lab's ab plane, rare
 colours weighing more, an annealed mean of it as the answer. Zhang et al., "Real-Time User-Guided Image Colorization
-with Learned Deep Priors" (SIGGRAPH 2017): random dots of the true colours are shown in training. Differences: the
-bundled vgg-lite looks at the picture and a small expanding path at strides 16, 8 and 4 answers (about a million
+with Learned Deep Priors" (SIGGRAPH 2017): random dots of the true colours are shown in training. Differences: a
+frozen VGG-19 looks at the picture, all of its depth counting (hypercolumns, Larsson et al. 2016, "Learning
+Representations for Automatic Colorization"), and a small expanding path at strides 16, 8 and 4 answers (about a million
 weights); a colour is shared among the four bins around it, whose mean is exactly that colour; the mean of everything
 seen, dots included, reaches every position (as in Iizuka et al. 2016).
 """
@@ -40,6 +41,7 @@ MEMORY = 0.99
 RANGES: dict[str, tuple[float, float]] = {
     "resolution": (32, 4096),
     "tuned": (0, 4),
+    "dropout": (0, 0.9),
     "width": (4, 1024),
     "uniform": (0.01, 1),
     "rebalance": (0, 1),
@@ -56,10 +58,13 @@ RANGES: dict[str, tuple[float, float]] = {
 class Config:
     """Sizes and weights."""
 
-    encoder: Literal["light", "vgg-lite"] = "vgg-lite"
-    """What sees: a small network trained from nothing, or the bundled vgg-lite, with which few pictures go far."""
+    encoder: Literal["light", "vgg-lite", "vgg19"] = "vgg19"
+    """What sees: a small network trained from nothing, or one that knows things already, with which few pictures go far:
+    the bundled vgg-lite, or the whole VGG-19."""
     tuned: int = 0
     """Blocks of vgg-lite that are trained too, from the deepest, at a tenth of the learning rate; 4 are all."""
+    dropout: float = 0.2
+    """Share of the encoder's channels that are hidden from the rest in training."""
     width: int = 48
     """Channels of the expanding path at stride 4; twice as many a level deeper."""
     resolution: int = 144
@@ -143,6 +148,7 @@ class Colorizer(nn.Module):
     def __init__(self, c: Config) -> None:
         super().__init__()
         self.encoder = make_encoder(c.encoder, tuned=c.tuned)
+        self.dropout = nn.Dropout2d(c.dropout)
         seen, (w4, w8, w16) = self.encoder.widths[1:], (c.width, 2 * c.width, 4 * c.width)
         self.skips = nn.ModuleList(ConvNorm(i, o, 1) for i, o in zip(seen, (w4, w8, w16), strict=True))
         self.deep = nn.ModuleList([ConvNorm(w16 + 3, w16), ConvNorm(w16, w16, dilation=2)])
@@ -155,7 +161,7 @@ class Colorizer(nn.Module):
         height, width = hints.shape[2:]
         grey = lab_to_rgb(torch.cat([100 * lightness, torch.zeros_like(lightness).expand(-1, 2, -1, -1)], 1))
         maps = self.encoder(padded(grey))[1:]
-        seen4, seen8, seen16 = (skip(m) for skip, m in zip(self.skips, maps, strict=True))
+        seen4, seen8, seen16 = (skip(self.dropout(m)) for skip, m in zip(self.skips, maps, strict=True))
         hints4 = F.pad(hints, (0, seen4.shape[3] - width, 0, seen4.shape[2] - height))
         hints8 = gathered(hints4)
         hints16 = gathered(hints8)

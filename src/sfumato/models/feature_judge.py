@@ -35,8 +35,9 @@ CELLS = 4
 class FeatureJudge(nn.Module):
     """Pictures N x 3 x H x W in [0, 1] to features, and these to scores N x (1 + classes) x S."""
 
-    def __init__(self, source: str, size: tuple[int, int], classes: int = 0) -> None:
-        """`source` as in `load_features`. Raises `InputError` for pictures too small for its layers."""
+    def __init__(self, source: str, size: tuple[int, int], classes: int = 0, *, places: bool = False) -> None:
+        """`source` as in `load_features`; with `places` a score at each of a layer's, which judges strokes and not the
+        composition. Raises `InputError` for pictures too small for its layers."""
         super().__init__()
         self.network = load_features(source, pooling="max")
         if min(self.network.cells(side, LAYERS[-1]) for side in size) < CELLS:
@@ -52,7 +53,7 @@ class FeatureJudge(nn.Module):
             if deeper:
                 self.register_buffer(f"down_{layer}", torch.randn(width, deeper, 1, 1) / math.sqrt(2 * deeper))
             self.register_buffer(f"scale_{layer}", torch.zeros(()))
-            self.heads[layer] = head(width, min(sides), 1 + classes)
+            self.heads[layer] = local_head(width, 1 + classes) if places else head(width, min(sides), 1 + classes)
             deeper = width
 
     @property
@@ -83,12 +84,16 @@ class FeatureJudge(nn.Module):
 
     def forward(self, mixed: list[Tensor]) -> Tensor:
         """Of what `features` gave: N x (1 + classes) x S, how real it looks and how much more as each class."""
-        scores = [self.heads[layer](x).flatten(2) for layer, x in zip(reversed(LAYERS), mixed, strict=True)]
-        return torch.cat(scores, 2)
+        return torch.cat([scores.flatten(2) for scores in self.maps(mixed)], 2)
+
+    def maps(self, mixed: list[Tensor]) -> list[Tensor]:
+        """The same for each layer, deepest first: N x (1 + classes) x h x w."""
+        return [self.heads[layer](x) for layer, x in zip(reversed(LAYERS), mixed, strict=True)]
 
 
 class SeeingJudge(nn.Module):
-    """A discriminator of pictures and one of features side by side: the scores of both, as if at several scales."""
+    """A discriminator of pictures and one of features side by side: the scores of both, the latter's layer by layer,
+    as if at several scales."""
 
     def __init__(self, pictures: nn.Module, features: FeatureJudge) -> None:
         super().__init__()
@@ -96,7 +101,7 @@ class SeeingJudge(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         scores: Tensor | list[Tensor] = self.pictures(x)
-        return [*(scores if isinstance(scores, list) else [scores]), self.features(self.features.features(x))]
+        return [*(scores if isinstance(scores, list) else [scores]), *self.features.maps(self.features.features(x))]
 
 
 def beside(source: str, size: tuple[int, int], classes: int = 0) -> dict[str, nn.Module]:
@@ -175,3 +180,9 @@ def head(width: int, side: int, outputs: int) -> nn.Sequential:
         parts += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
         width, side = wider, side // 2
     return nn.Sequential(*parts, spectral_norm(nn.Conv2d(width, outputs, CELLS)))
+
+
+def local_head(width: int, outputs: int) -> nn.Sequential:
+    """A score at each place, by its neighbourhood alone: Isola et al. 2017, section 3.2.2, on features."""
+    first, last = nn.Conv2d(width, WIDEST, 3, 1, 1), nn.Conv2d(WIDEST, outputs, 1)
+    return nn.Sequential(spectral_norm(first), nn.LeakyReLU(0.2), spectral_norm(last))

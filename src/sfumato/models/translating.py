@@ -74,7 +74,7 @@ def judge(pictures: nn.Module, feature_judge: str, resolution: int) -> nn.Module
     """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any."""
     if not feature_judge:
         return pictures
-    return SeeingJudge(pictures, FeatureJudge(feature_judge, (resolution, resolution)))
+    return SeeingJudge(pictures, FeatureJudge(feature_judge, (resolution, resolution), places=True))
 
 
 def judged(run: Run, name: str, real: Tensor, made: Tensor) -> tuple[Scores, Scores]:
