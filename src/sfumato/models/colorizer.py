@@ -59,8 +59,8 @@ class Config:
     """Sizes and weights."""
 
     encoder: Literal["light", "vgg-lite", "vgg19"] = "vgg19"
-    """What sees: a small network trained from nothing, or one that knows things already, with which few pictures go far:
-    the bundled vgg-lite, or the whole VGG-19."""
+    """What sees: a small network trained from nothing, or one with which few pictures go far, for it knows things
+    already: the bundled vgg-lite, or the whole VGG-19."""
     tuned: int = 0
     """Blocks of vgg-lite that are trained too, from the deepest, at a tenth of the learning rate; 4 are all."""
     dropout: float = 0.2
@@ -83,7 +83,7 @@ class Config:
     """Lightness is bent by a power of up to this, either way: old photographs are too dark or too light; 1 for not."""
     noise: float = 0.03
     """Noise on the lightness, at most this standard deviation, likewise."""
-    temperature: float = 0.5
+    temperature: float = 0.7
     """Of the annealed mean (2016, equation 5): 1 the mean, which is dull, towards 0 the likeliest bin."""
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2

@@ -3,8 +3,8 @@
 `light` is our own, trained from nothing: inverted residuals (Sandler et al. 2018). `vgg-lite` is the bundled VGG-19 in
 low rank (`sfumato.features.low_rank`), trained on ImageNet, so that few pictures go far. It looks at the picture
 halved: a quarter of the work, and its deepest layer sees twice as far. `vgg19` is the whole network as it was trained,
-not halved, to its last convolution: some ten times the work, and what it knows of things. With `stride` 8 the deepest map is not halved
-once more but looked at with holes (atrous convolution, Chen et al. 2018, section 3.1).
+not halved, to its last convolution: some ten times the work, and what it knows of things. With `stride` 8 the deepest
+map is not halved once more but looked at with holes (atrous convolution, Chen et al. 2018, section 3.1).
 """
 
 from typing import Literal, Protocol
