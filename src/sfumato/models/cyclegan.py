@@ -48,6 +48,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "judge_layers": (1, 6),
     "cycle_weight": (0, 1e6),
     "identity_weight": (0, 1e6),
+    "grain": (0, 4),
     "mask_weight": (0, 1e6),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
@@ -73,6 +74,9 @@ class Config:
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
     onto: bool = False
     """Paint onto the picture: the generators begin as copies and learn the difference; few steps do, details stay."""
+    grain: float = 0.0
+    """Deviation of noise that the generators see beside the picture, for paper and brush; 0 for none. Without it a flat
+    place can only become a pattern."""
     mask: bool = False
     """The generators say where they paint; elsewhere the picture stays."""
     mask_weight: float = 1.0
@@ -105,7 +109,8 @@ class Config:
 
 
 def generator(c: Config) -> Generator:
-    return Generator(c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, mask=c.mask, onto=c.onto)
+    looks = {"separable": c.separable, "mask": c.mask, "onto": c.onto}
+    return Generator(c.channels, c.blocks, upsampling=c.upsampling, grain=c.grain, **looks)
 
 
 class Method:
@@ -148,11 +153,12 @@ class Method:
     def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The generators' turn on equation 3 and the identity loss, then the discriminators' with the pool."""
         c, net, real = self.config, run.networks, Pair(*batch)
-        fake, same, mask = self.painted(net, real)
+        fake, same, mask = self.painted(run, real)
 
         seen = Pair(*(augmented(run, f"fake {k}", x, c.augment) for k, x in zip("ab", fake, strict=True)))
         adversarial = fooled(net["judge_a"](seen.a)) + fooled(net["judge_b"](seen.b))
-        cycle = F.l1_loss(net["b_to_a"](fake.b)[0], real.a) + F.l1_loss(net["a_to_b"](fake.a)[0], real.b)
+        back = Pair(self.paint(run, "b_to_a", "back", fake.b)[0], self.paint(run, "a_to_b", "back", fake.a)[0])
+        cycle = F.l1_loss(back.a, real.a) + F.l1_loss(back.b, real.b)
         losses = {"adversarial": adversarial, "cycle": cycle}
         total = adversarial + c.cycle_weight * cycle
         if same is not None:
@@ -174,11 +180,21 @@ class Method:
         run.minimize("judges", judges)
         return {**losses, "judges": judges, "told apart": torch.stack(told).mean()}
 
-    def painted(self, net: Mapping[str, nn.Module], real: Pair) -> tuple[Pair, Pair | None, Pair | None]:
+    def paint(self, run: Run, direction: Direction, purpose: str, *pictures: Tensor) -> Painted:
+        """Batches of pictures through a generator, as one; the noise that it may see is the run's."""
+        noise = None
+        if self.config.grain:
+            shape = (1, *pictures[0].shape[2:])
+            chance = [run.randn(f"{direction} {purpose} {k}", len(x), *shape) for k, x in enumerate(pictures)]
+            noise = torch.cat(chance)
+        made: Painted = run.networks[direction](torch.cat(pictures), noise)
+        return made
+
+    def painted(self, run: Run, real: Pair) -> tuple[Pair, Pair | None, Pair | None]:
         """Fakes; what became of pictures that are of the domain already; the fakes' masks. One batch a generator."""
         count, same = len(real.a), self.config.identity_weight > 0
-        to_a: Painted = net["b_to_a"](torch.cat([real.b, real.a]) if same else real.b)
-        to_b: Painted = net["a_to_b"](torch.cat([real.a, real.b]) if same else real.a)
+        to_a = self.paint(run, "b_to_a", "there", real.b, *([real.a] if same else []))
+        to_b = self.paint(run, "a_to_b", "there", real.a, *([real.b] if same else []))
         fake = Pair(to_a.picture[:count], to_b.picture[:count])
         kept = Pair(to_a.picture[count:], to_b.picture[count:]) if same else None
         if to_a.mask is None or to_b.mask is None:

@@ -7,6 +7,7 @@ with a small trained head; the hinge objective. Beside a discriminator of the pi
 pictures have classes every head says for each how well it fits, place by place, which is the projection of Miyato &
 Koyama 2018 (ICLR) before places are summed; real pictures under a wrong name count as made ones (Reed et al. 2016,
 "Generative Adversarial Text to Image Synthesis", ICML, algorithm 1), or the heads would have no cause to read the name.
+Translators, which keep the composition, are judged at every place by itself.
 """
 
 import math

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfumato.layers.residual import CELL, InstanceNorm, Parts, Residual, painted
+from sfumato.layers.residual import CELL, InstanceNorm, Parts, Residual, grained, painted, still
 from sfumato.picture.tiles import Tile, tiles
 
 INWARDS, OUTWARDS = 8, 12
@@ -57,6 +57,7 @@ class Streamed:
         """`tile` is the side of a tile's core in pixels; `picture` may lie on another device than the network."""
         self.parts, self.picture, self.device = parts, picture, device
         self.height, self.width = picture.shape[2:]
+        self.noise = still(self.height, self.width) if parts.grain else None
         self.tile = max(CELL, tile // CELL * CELL)
         self.rows = max(1, self.tile**2 // self.width // CELL)
         self.moments: dict[nn.Module, Moments] = {}
@@ -117,7 +118,11 @@ class Streamed:
 
     def _inwards(self, tile: Tile, depth: int) -> Tensor:
         """A tile's crop after the convolution of stem layer `depth`, those before it normalised."""
-        return self._through(self.parts.stem, 2 * self._crop(tile) - 1, depth)
+        x = 2 * self._crop(tile) - 1
+        if self.noise is not None:
+            noise = self.noise[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high]
+            x = grained(x, noise.to(self.device), self.parts.grain)
+        return self._through(self.parts.stem, x, depth)
 
     def _outwards(self, inner: Tensor, tile: Tile, depth: int) -> Tensor:
         """Likewise of rise layer `depth`, or of what leaves."""
