@@ -181,8 +181,8 @@ def _core_of(whole: Tensor, tile: Tile, stride: int) -> Tensor:
 
 
 def inner_bytes(parts: Parts, pixels: int) -> int:
-    """What the part at stride 4 takes: its activations, twice."""
-    return 2 * 4 * deep_channels(parts) * pixels // CELL**2
+    """What the part at stride 4 takes, its activations, twice; and the noise where the network sees some."""
+    return 2 * 4 * deep_channels(parts) * pixels // CELL**2 + (4 * pixels if parts.grain else 0)
 
 
 def deep_channels(parts: Parts) -> int:
