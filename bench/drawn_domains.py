@@ -5,7 +5,7 @@
     sfumato data faces --style personas -n 4400 --size 64 --seed 1 --out B
     python bench/drawn_domains.py groups A B
     sfumato train cyclegan --preset cpu --a A --b B --hours 0.5 --out runs/faces-cyc
-    sfumato train classifier --data B --label skin --resolution 64 --channels 3 --steps 500 --out runs/b/skin
+    sfumato train classifier --data B --label skin --resolution 64 --channels 3 --no-flip --steps 450 --out runs/b/skin
     ...                                                                      (hair_shade, mouth_shape; the same of A)
     python bench/drawn_domains.py judge runs/faces-cyc --styles toon-head personas --judges runs/a runs/b --out runs/x
 
@@ -121,7 +121,7 @@ def judge(args: argparse.Namespace) -> None:
     picture = (torch.cat(sheets, 1).permute(1, 2, 0) * 255).round().byte().numpy()
     Image.fromarray(picture).save(out / "sheet.png")
     print(f"    {command_line()}\n\n{machine()}; {args.count} faces a style, {args.side} px\n")
-    print(table(["translation", "FID-VGG-relu5_1 before", "after", "content lost"], distances))
+    print(table(["translation", "FID-VGG-relu5_1 before", "after", "content lost"], distances) + "\n")
     print(table(["translation", "attribute", "survives", "chance", "before", "drawn"], survival))
 
 
