@@ -75,8 +75,7 @@ class Config:
     onto: bool = False
     """Paint onto the picture: the generators begin as copies and learn the difference; few steps do, details stay."""
     grain: float = 0.0
-    """Deviation of noise that the generators see beside the picture, for paper and brush; 0 for none. Without it a flat
-    place can only become a pattern."""
+    """Deviation of noise that the generators see beside the picture, for paper and brush; 0 for none."""
     mask: bool = False
     """The generators say where they paint; elsewhere the picture stays."""
     mask_weight: float = 1.0
