@@ -108,8 +108,9 @@ class Config:
 
 
 def generator(c: Config) -> Generator:
-    looks = {"separable": c.separable, "mask": c.mask, "onto": c.onto}
-    return Generator(c.channels, c.blocks, upsampling=c.upsampling, grain=c.grain, **looks)
+    return Generator(
+        c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, mask=c.mask, onto=c.onto, grain=c.grain
+    )
 
 
 class Method:
