@@ -13,7 +13,8 @@ Two styles have other palettes and other mouths, so `groups` adds columns to lab
 and hair dark, medium or light, the mouth open, smiling or not. `judge` draws faces of another seed, translates them and
 asks the classifiers of the other style. *survives*: the answer is the face's true group. *chance*: the same answers
 beside the groups of other faces (all pairs). *drawn*: the classifier on drawn faces of its own style, which no
-translation can pass. *before*: its answers to faces that were not translated.
+translation can pass. *before*: its answers to faces that were not translated. `onepass` among the models is the
+bundled stylizer, one pass without refinement, which paints every face in the style of a further face of the other kind.
 """
 
 import argparse
@@ -26,12 +27,13 @@ from PIL import Image
 from running import command_line, machine, table
 from torch import Tensor
 
+import sfumato
 from sfumato.data.drawing import face
 from sfumato.features.classifier import load_classifier
 from sfumato.features.sources import load_features
 from sfumato.losses.perceptual import content_distance
 from sfumato.metrics.frechet import frechet_distance, gaussian
-from sfumato.models.translator import DIRECTIONS, load_translator
+from sfumato.models.translator import DIRECTIONS, Direction, load_translator
 from sfumato.picture.color import rgb_to_lab
 
 COLUMNS = {"skin": "skin colour", "hair_shade": "hair colour", "mouth_shape": "mouth"}
@@ -72,12 +74,29 @@ def groups(folders: list[Path]) -> None:
         print(folder.name, counts)
 
 
-def drawn(style: str, count: int, side: int) -> tuple[Tensor, dict[str, list[str]]]:
+def drawn(style: str, count: int, side: int, seed: int = SEED) -> tuple[Tensor, dict[str, list[str]]]:
     """Faces and their groups."""
-    faces = [face(style, SEED, index) for index in range(count)]
+    faces = [face(style, seed, index) for index in range(count)]
     pixels = np.stack([f.pixels(side) for f in faces])
     wanted = {column: [group(column, f.attributes[source]) for f in faces] for column, source in COLUMNS.items()}
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, wanted
+
+
+class Stylizer:
+    """The one-pass network in a translator's place."""
+
+    def __init__(self, examples: dict[str, Tensor]) -> None:
+        self.examples, self.painted = examples, 0
+
+    def translate(self, pictures: Tensor, direction: Direction) -> Tensor:
+        """Each in the style of the next example of the target."""
+        styles, made = self.examples[direction[-1]], list[Tensor]()
+        for picture in pictures:
+            style = styles[self.painted % len(styles)]
+            self.painted += 1
+            found = sfumato.stylize(picture, style, method="onepass", refine=0, size=picture.shape[-1])
+            made.append(found.tensor)
+        return torch.cat(made)
 
 
 @torch.no_grad()
@@ -85,6 +104,7 @@ def judge(args: argparse.Namespace) -> None:
     styles, out = dict(zip("ab", args.styles, strict=True)), args.out
     out.mkdir(parents=True, exist_ok=True)
     real = {domain: drawn(style, args.count, args.side) for domain, style in styles.items()}
+    others = {domain: drawn(style, args.count, args.side, SEED + 1)[0] for domain, style in styles.items()}
     network = load_features("vgg19", pooling="max")
 
     def seen(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +114,7 @@ def judge(args: argparse.Namespace) -> None:
     looked = {domain: seen(pictures) for domain, (pictures, _) in real.items()}
     survival, distances, sheets = list[list[object]](), list[list[object]](), list[Tensor]()
     for name in args.models:
-        translator, _ = load_translator(name)
+        translator = Stylizer(others) if name == "onepass" else load_translator(name)[0]
         for direction, return_way in zip(DIRECTIONS, DIRECTIONS[::-1], strict=True):
             source, target = direction[0], direction[-1]
             (pictures, wanted), (there, own) = real[source], real[target]

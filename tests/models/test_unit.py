@@ -62,6 +62,21 @@ def test_what_is_shared_is_one() -> None:
         Method(Config(**{**TINY, "shared_blocks": 2}))
 
 
+def test_onto_begins_as_copies_through_the_latents() -> None:
+    """Measured: 0.13 and 0.17 of the variance lost, 1.3 without; beside noise of deviation 1 the latents have 4.8."""
+    torch.manual_seed(0)
+    onto, plain = (Coder(Config(**{**TINY, "channels": 12, "onto": onto})) for onto in (True, False))
+    x = torch.rand(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        mean, latents = onto.encode(x, "a"), onto.encode(x, "b")
+        for domain in "ab":
+            assert (onto.decode(mean, domain) - x).square().mean() < 0.25 * x.var()
+            assert (onto.decode(torch.zeros_like(mean), domain) - x).square().mean() > 0.8 * x.var()  # no other way
+            assert (plain.decode(plain.encode(x, "a"), domain) - x).square().mean() > 0.8 * x.var()
+        assert 3 < mean.std() < 8
+        assert (mean - latents).std() < 0.2 * mean.std()  # both domains enter alike
+
+
 def test_the_way_between_two_pictures() -> None:
     torch.manual_seed(0)
     coder = Coder(Config(**TINY))

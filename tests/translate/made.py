@@ -16,6 +16,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "mask": ("cyclegan", {"blocks": 1, "upsampling": "nearest", "mask": True}),
     "unit": ("unit", {"blocks": 2, "shared_blocks": 1}),
     "apart": ("unit", {"blocks": 1, "shared_blocks": 0}),
+    "through": ("unit", {"blocks": 2, "shared_blocks": 1, "onto": True}),
     "cut": ("cut", {"blocks": 1}),
 }
 """Family, and what of its Config is not as in the paper."""

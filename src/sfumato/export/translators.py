@@ -8,7 +8,7 @@ from torch.export import Dim
 
 from sfumato.errors import InputError
 from sfumato.export.graphs import Graph
-from sfumato.layers.residual import CELL, InstanceNorm, Parts, Reflected, painted
+from sfumato.layers.residual import CELL, InstanceNorm, Parts, Reflected, Through, painted
 from sfumato.models.translator import LEAST
 
 
@@ -22,7 +22,14 @@ class TranslatorGraph(nn.Module):
         self.layers = nn.Sequential(*(plain(copy.deepcopy(layer)) for layer in layers))
 
     def forward(self, picture: Tensor) -> Tensor:
-        return painted(self.layers(2 * picture - 1), picture, onto=self.onto).picture
+        x, base = 2 * picture - 1, None
+        for layer in self.layers:
+            if isinstance(layer, Through):
+                x = layer.join(x, picture)
+                base = layer.base(x)
+            else:
+                x = layer(x)
+        return painted(x if base is None else x + base, picture, onto=self.onto).picture
 
 
 def plain(module: nn.Module) -> nn.Module:

@@ -119,6 +119,24 @@ class Parts(NamedTuple):
     """Deviation of the noise that it sees as a fourth channel, see `still`; 0 for none."""
 
 
+class Through(nn.Module):
+    """Within `Parts.inner`: the latents are joined by the picture's cells, and what they show is painted onto."""
+
+    def __init__(self, look: nn.Module, show: nn.Module) -> None:
+        """1 x 1 convolutions, 48 numbers a cell to the latents' channels and these to 48 numbers."""
+        super().__init__()
+        self.look, self.show = look, show
+
+    def join(self, latents: Tensor, pictures: Tensor) -> Tensor:
+        """Latents N x C x H / 4 x W / 4 of pictures N x 3 x H x W in [0, 1]."""
+        joined: Tensor = latents + self.look(F.pixel_unshuffle(bare(pictures), CELL))
+        return joined
+
+    def base(self, latents: Tensor) -> Tensor:
+        """N x 3 x H x W, before the tanh."""
+        return F.pixel_shuffle(self.show(latents), CELL)
+
+
 class Painted(NamedTuple):
     """What a generator makes."""
 
@@ -214,12 +232,17 @@ def painted(made: Tensor, pictures: Tensor, *, onto: bool = False) -> Painted:
     """
     color = made[:, :3]
     if onto:
-        color = color + torch.atanh(INSIDE * (2 * pictures.to(color.dtype) - 1))
+        color = color + bare(pictures.to(color.dtype))
     found = (torch.tanh(color) + 1) / 2
     if made.shape[1] == 3:
         return Painted(found, None)
     mask = torch.sigmoid(made[:, 3:])
     return Painted(torch.lerp(pictures.to(found.dtype), found, mask), mask)
+
+
+def bare(pictures: Tensor) -> Tensor:
+    """What a tanh makes pictures in [0, 1] of, brought a little off its ends."""
+    return torch.atanh(INSIDE * (2 * pictures - 1))
 
 
 def small_start(network: nn.Module) -> None:

@@ -19,6 +19,7 @@ from sfumato.layers.patches import PatchJudge, check_patch_judge
 from sfumato.layers.residual import Generator
 from sfumato.losses.contrast import patch_contrast
 from sfumato.models.adversaries import too_few
+from sfumato.models.feature_judge import seeing
 from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
     Critic,
@@ -29,7 +30,6 @@ from sfumato.models.translating import (
     drawn,
     fooled,
     from_pool,
-    judge,
     judged,
     right,
     sheet,
@@ -156,7 +156,7 @@ class Method:
         return {
             "a_to_b": generator(c),
             "heads": Heads(c),
-            "judge": judge(PatchJudge(c.judge_channels, c.judge_layers), c.feature_judge, c.resolution),
+            "judge": seeing(PatchJudge(c.judge_channels, c.judge_layers), c.feature_judge, c.resolution),
         }
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:

@@ -19,6 +19,7 @@ from sfumato.errors import InputError
 from sfumato.layers.patches import PatchJudge, check_patch_judge
 from sfumato.layers.residual import Generator, Painted
 from sfumato.models.adversaries import too_few
+from sfumato.models.feature_judge import seeing
 from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
     Critic,
@@ -29,7 +30,6 @@ from sfumato.models.translating import (
     drawn,
     fooled,
     from_pool,
-    judge,
     judged,
     right,
     sheet,
@@ -131,7 +131,7 @@ class Method:
         c = self.config
         painters = {direction: generator(c) for direction in DIRECTIONS}
         judges = {f"judge_{domain}": PatchJudge(c.judge_channels, c.judge_layers) for domain in "ab"}
-        return painters | {name: judge(j, c.feature_judge, c.resolution) for name, j in judges.items()}
+        return painters | {name: seeing(j, c.feature_judge, c.resolution) for name, j in judges.items()}
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config

@@ -100,9 +100,17 @@ class SeeingJudge(nn.Module):
         super().__init__()
         self.pictures, self.features = pictures, features
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        scores: Tensor | list[Tensor] = self.pictures(x)
+    def forward(self, x: Tensor, *given: Tensor) -> list[Tensor]:
+        """`given` is what the judge of the pictures is told beside them."""
+        scores: Tensor | list[Tensor] = self.pictures(x, *given)
         return [*(scores if isinstance(scores, list) else [scores]), *self.features.maps(self.features.features(x))]
+
+
+def seeing(pictures: nn.Module, source: str, resolution: int) -> nn.Module:
+    """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any."""
+    if not source:
+        return pictures
+    return SeeingJudge(pictures, FeatureJudge(source, (resolution, resolution), places=True))
 
 
 def beside(source: str, size: tuple[int, int], classes: int = 0) -> dict[str, nn.Module]:

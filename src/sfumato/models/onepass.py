@@ -23,6 +23,8 @@ from sfumato.features.vgg import VGG19
 from sfumato.layers.patches import ProjectedJudge
 from sfumato.losses.adversarial import OBJECTIVES
 from sfumato.losses.perceptual import content_distance, relative_gap
+from sfumato.models.adversaries import told_apart
+from sfumato.models.feature_judge import calibrated, seeing
 from sfumato.models.onepass_networks import STRIDES, Colors, Generator, Style, StyleEncoder
 from sfumato.style.recolor import color_moments
 from sfumato.style.statistics import gram_matrix, mean_std, moments
@@ -84,6 +86,9 @@ class Config:
     objective: Literal["bce", "lsgan", "hinge", "wasserstein"] = "hinge"
     judge_width: int = 32
     """Channels of the discriminator's first layer."""
+    feature_judge: str = ""
+    """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second discriminator stands, which
+    is not told the style."""
     crop_scale: tuple[float, float] = (0.5, 1.0)
     """Side of a crop relative to the picture's short side."""
     learning_rate: float = 3e-4
@@ -118,7 +123,9 @@ class Method:
         if c.style_start:
             encoder.start(narrow(c.style_start))
         found: dict[str, nn.Module] = {"generator": Generator(c), "style_encoder": encoder}
-        return found | ({"discriminator": ProjectedJudge(c.judge_width, c.code)} if c.adversarial_weight > 0 else {})
+        if c.adversarial_weight > 0:
+            found["discriminator"] = seeing(ProjectedJudge(c.judge_width, c.code), c.feature_judge, self.resolution)
+        return found
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config
@@ -178,13 +185,15 @@ class Method:
         judging = "discriminator" in net and run.progress >= c.adversarial_from
         if judging:
             _, for_generator = OBJECTIVES[c.objective]
+            if c.feature_judge:
+                calibrated(run, net["discriminator"], other)
             shown = diff_augment(out[:-own], run.noise("augment"))
             scores = net["discriminator"](shown, code.code[:-own].detach())
             losses["adversarial"] = torch.stack([for_generator(s) for s in scores]).mean()
             total = total + c.adversarial_weight * losses["adversarial"]
         run.minimize("painters", total)
         if judging:
-            losses["judge"] = self.judge(run, other[:-own], out[:-own].detach(), code.code[:-own].detach())
+            losses |= self.judge(run, other[:-own], out[:-own].detach(), code.code[:-own].detach())
         return losses
 
     def noise(self, run: Run, purpose: str, content: Tensor, twins: bool = False) -> list[Tensor]:
@@ -219,15 +228,16 @@ class Method:
             gaps.append(root(relative_gap(mine, own, gram_matrix(moments(wanted[layer])))))
         return torch.stack(gaps).mean()
 
-    def judge(self, run: Run, real: Tensor, fake: Tensor, code: Tensor) -> Tensor:
+    def judge(self, run: Run, real: Tensor, fake: Tensor, code: Tensor) -> dict[str, Tensor]:
         """The discriminator's step: other crops of the same paintings against the results, both augmented alike."""
         for_discriminator, _ = OBJECTIVES[self.config.objective]
         d = run.networks["discriminator"]
         judged_real = d(diff_augment(real, run.noise("augment real")), code)
         judged_fake = d(diff_augment(fake, run.noise("augment fake")), code)
-        loss = torch.stack([for_discriminator(r, f) for r, f in zip(judged_real, judged_fake, strict=True)]).mean()
+        scores = list(zip(judged_real, judged_fake, strict=True))
+        loss = torch.stack([for_discriminator(r, f) for r, f in scores]).mean()
         run.minimize("judge", loss)
-        return loss
+        return {"judge": loss, "told apart": torch.stack([told_apart(r, f) for r, f in scores]).mean()}
 
     def colors(self, content: Tensor, style: Style) -> Colors:
         with torch.no_grad():

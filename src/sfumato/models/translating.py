@@ -18,7 +18,7 @@ from sfumato.metrics.frechet import frechet_distance, gaussian
 from sfumato.metrics.generated import names, rounded
 from sfumato.metrics.kernel import kernel_distance
 from sfumato.models.adversaries import told_apart
-from sfumato.models.feature_judge import FeatureJudge, SeeingJudge, calibrated
+from sfumato.models.feature_judge import SeeingJudge, calibrated
 from sfumato.models.translator import LEAST
 from sfumato.train.augment import CHANCES, diff_augment
 from sfumato.train.data import Pictures, crop
@@ -68,13 +68,6 @@ def drawn(
 def at_once(network: Callable[[Tensor], Tensor], *pictures: Tensor) -> list[Tensor]:
     """The network on several batches of one size as one; where no layer mixes samples it is the same, and faster."""
     return list(network(torch.cat(pictures)).chunk(len(pictures)))
-
-
-def judge(pictures: nn.Module, feature_judge: str, resolution: int) -> nn.Module:
-    """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any."""
-    if not feature_judge:
-        return pictures
-    return SeeingJudge(pictures, FeatureJudge(feature_judge, (resolution, resolution), places=True))
 
 
 def judged(run: Run, name: str, real: Tensor, made: Tensor) -> tuple[Scores, Scores]:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError, unknown
 from sfumato.layers.patches import ScaledJudge, check_scaled_judge
-from sfumato.layers.residual import CELL, Doubling, Parts, Residual, convolution, normed, small_start
+from sfumato.layers.residual import CELL, Doubling, Parts, Residual, Through, convolution, normed, small_start
 from sfumato.losses.contrast import unit_kl
 from sfumato.models.adversaries import too_few
+from sfumato.models.feature_judge import seeing
 from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
     Critic,
@@ -32,7 +33,6 @@ from sfumato.models.translating import (
     drawn,
     fooled,
     from_pool,
-    judge,
     judged,
     right,
     sheet,
@@ -42,6 +42,10 @@ from sfumato.train.data import Pictures
 from sfumato.train.run import Run
 from sfumato.weights.files import load_model
 
+PIXELS = 3 * CELL**2
+"""Numbers of a cell."""
+LOUD = 6.0
+"""How much louder than the noise pictures enter the latents at the start where `onto` lets them."""
 STRIP = 8
 """Pictures from one latent to another on a sheet."""
 RANGES: dict[str, tuple[float, float]] = {
@@ -80,6 +84,9 @@ class Config:
     """How the decoders double the sides: by transposed convolutions, or enlarged first and then convolved."""
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: light networks for CPUs."""
+    onto: bool = False
+    """A linear path beside the networks, pixels to latents to pixels, exact at the start: both domains begin as copies,
+    and few steps do. Between two pictures it fades the one into the other."""
     judge_channels: int = 64
     """Of the discriminators' first layer."""
     judge_layers: int = 4
@@ -135,15 +142,32 @@ class Coder(nn.Module):
             self.end[name] = nn.Sequential(*residuals(shared), convolution(4 * n, 4 * n))
             self.begin[name] = nn.Sequential(*residuals(shared))
         small_start(self)
+        self.look, self.show = nn.ModuleDict(), nn.ModuleDict()
+        if c.onto:
+            self.copying(4 * n)
+
+    def copying(self, channels: int) -> None:
+        """The linear path, one start for both domains; of a cell's numbers no more come through than `channels`."""
+        ways = nn.init.orthogonal_(torch.empty(channels, PIXELS))[:, :, None, None]
+        for domain in "ab":
+            look, show = (nn.Conv2d(k, n, 1, bias=False) for k, n in ((PIXELS, channels), (channels, PIXELS)))
+            look.weight.data.copy_(LOUD * ways)
+            show.weight.data.copy_(ways.transpose(0, 1) / LOUD)
+            self.look[domain], self.show[domain] = look, show
+
+    def through(self, source: str, target: str) -> Through | None:
+        return Through(self.look[source], self.show[target]) if self.look else None
 
     def encode(self, pictures: Tensor, domain: str) -> Tensor:
         """The latents' mean."""
         mean: Tensor = self.end["ab" if self.shared else domain](self.enter[domain](2 * pictures - 1))
-        return mean
+        through = self.through(domain, domain)
+        return mean if through is None else through.join(mean, pictures)
 
     def decode(self, latents: Tensor, domain: str) -> Tensor:
-        made = self.leave[domain](self.begin["ab" if self.shared else domain](latents))
-        return (torch.tanh(made) + 1) / 2
+        made: Tensor = self.leave[domain](self.begin["ab" if self.shared else domain](latents))
+        through = self.through(domain, domain)
+        return (torch.tanh(made if through is None else made + through.base(latents)) + 1) / 2
 
     def parts(self, direction: str) -> Parts:
         """The autoencoders of one direction, as `decode` after `encode` computes it."""
@@ -153,7 +177,9 @@ class Coder(nn.Module):
             tuple(part[name].children())
             for part, name in ((self.enter, source), (self.end, first), (self.begin, last), (self.leave, target))
         )
-        return Parts(enter[:3], (*enter[3:], *end, *begin, *leave[:-3]), leave[-3:-1], leave[-1])
+        through = self.through(source, target)
+        middle = () if through is None else (through,)
+        return Parts(enter[:3], (*enter[3:], *end, *middle, *begin, *leave[:-3]), leave[-3:-1], leave[-1])
 
     def forward(
         self, pictures: Tensor, source: str, targets: Sequence[str], noise: Tensor | None = None
@@ -183,7 +209,7 @@ class Method:
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         judges = {f"judge_{domain}": ScaledJudge(c.judge_channels, c.judge_layers, c.scales) for domain in "ab"}
-        return {"coder": Coder(c), **{name: judge(j, c.feature_judge, c.resolution) for name, j in judges.items()}}
+        return {"coder": Coder(c), **{name: seeing(j, c.feature_judge, c.resolution) for name, j in judges.items()}}
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c, betas = self.config, (self.config.momentum, 0.999)

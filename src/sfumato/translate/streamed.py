@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfumato.layers.residual import CELL, InstanceNorm, Parts, Residual, grained, painted, still
+from sfumato.layers.residual import CELL, InstanceNorm, Parts, Residual, Through, grained, painted, still
 from sfumato.picture.tiles import Tile, tiles
 
 INWARDS, OUTWARDS = 8, 12
@@ -62,6 +62,8 @@ class Streamed:
         self.rows = max(1, self.tile**2 // self.width // CELL)
         self.moments: dict[nn.Module, Moments] = {}
         layers = sum(2 if isinstance(m, Residual) else 1 for m in parts.inner)
+        self.base: Tensor | None = None
+        """What is painted onto, where it is not the picture itself: 1 x 3 x H x W before the tanh."""
         self.total = PASSES * len(self._tiles(INWARDS)) + layers * len(list(self._bands()))
         """Steps of `run`."""
 
@@ -86,6 +88,11 @@ class Streamed:
             inner[:, :, band] = F.relu_(self.moments[self.parts.stem[-1]].normalise(inner[:, :, band]))
         other = torch.empty_like(inner)
         for block in self.parts.inner:
+            if isinstance(block, Through):
+                for _ in self._join(block, inner):
+                    step += 1
+                    yield step
+                continue
             if not isinstance(block, Residual):
                 for _ in self._convolve(block, inner, inner, None, Moments()):
                     step += 1
@@ -109,8 +116,9 @@ class Streamed:
                 if depth < len(self.parts.rise):
                     found.add(_core(made, tile, CELL >> (depth + 1)))
                 else:
-                    crop = self._crop(tile)
-                    put(_core(painted(made, crop, onto=self.parts.onto).picture, tile, 1), tile)
+                    if self.base is not None:
+                        made += self._crop(tile, self.base)
+                    put(_core(painted(made, self._crop(tile), onto=self.parts.onto).picture, tile, 1), tile)
                 step += 1
                 yield step
             if depth < len(self.parts.rise):
@@ -157,6 +165,15 @@ class Streamed:
             target[:, :, band] = y
             yield
 
+    def _join(self, through: Through, inner: Tensor) -> Iterator[None]:
+        """The picture's cells join the latents, row by row, and leave what is painted onto."""
+        self.base = torch.empty_like(self.picture)
+        for band in self._bands():
+            pixels = slice(band.start * CELL, band.stop * CELL)
+            inner[:, :, band] = through.join(inner[:, :, band], self.picture[:, :, pixels].to(self.device))
+            self.base[:, :, pixels] = through.base(inner[:, :, band])
+            yield
+
     def _bands(self) -> Iterator[slice]:
         rows = self.height // CELL
         return (slice(top, min(top + self.rows, rows)) for top in range(0, rows, self.rows))
@@ -164,8 +181,10 @@ class Streamed:
     def _tiles(self, halo: int) -> list[Tile]:
         return list(tiles(self.height, self.width, self.tile, CELL, halo))
 
-    def _crop(self, tile: Tile) -> Tensor:
-        return self.picture[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high].to(self.device)
+    def _crop(self, tile: Tile, whole: Tensor | None = None) -> Tensor:
+        """Of the picture, or of another map of its size."""
+        whole = self.picture if whole is None else whole
+        return whole[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high].to(self.device)
 
 
 def _core(x: Tensor, tile: Tile, stride: int) -> Tensor:
@@ -181,8 +200,10 @@ def _core_of(whole: Tensor, tile: Tile, stride: int) -> Tensor:
 
 
 def inner_bytes(parts: Parts, pixels: int) -> int:
-    """What the part at stride 4 takes, its activations, twice; and the noise where the network sees some."""
-    return 2 * 4 * deep_channels(parts) * pixels // CELL**2 + (4 * pixels if parts.grain else 0)
+    """What the part at stride 4 takes, its activations, twice; the noise where the network sees some; what is painted
+    onto where that is not the picture."""
+    maps = bool(parts.grain) + 3 * any(isinstance(m, Through) for m in parts.inner)
+    return 2 * 4 * deep_channels(parts) * pixels // CELL**2 + 4 * maps * pixels
 
 
 def deep_channels(parts: Parts) -> int:
