@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from sfumato.errors import InputError
 from sfumato.layers.patches import PatchJudge, ScaledJudge, check_patch_judge, check_scaled_judge
-from sfumato.layers.residual import Doubling, Generator
+from sfumato.layers.residual import Antialiased, Doubling, Generator, Residual
 
 
 def weights(network: torch.nn.Module) -> int:
@@ -157,3 +158,34 @@ def test_without_grain_a_flat_picture_becomes_a_pattern_of_the_strides() -> None
     assert torch.equal(made, grained(flat).picture)
     drawn = grained(flat, torch.randn(2, 1, 96, 96)).picture
     assert (drawn[0] - drawn[1]).abs().mean() > 1e-4
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_nothing_that_alternates_comes_through(groups: int) -> None:
+    torch.manual_seed(0)
+    layer = Antialiased(4, 4, groups=groups, bias=False)
+    x = torch.randn(2, 4, 9, 12)
+    with torch.no_grad():
+        plainly = F.avg_pool2d(F.conv2d(x, layer.weight, groups=groups), 2, 1)
+        torch.testing.assert_close(layer(x)[:, :, 1:-1, 1:-1], plainly)
+        rows, columns = torch.arange(9) % 2, torch.arange(12) % 2
+        for board in (rows[:, None] + 0 * columns, 0 * rows[:, None] + columns, (rows[:, None] + columns) % 2):
+            alternating = (2.0 * board - 1).expand(2, 4, -1, -1)
+            assert layer(alternating).abs().max() < 1e-6
+        assert layer(torch.ones_like(x)).abs().max() > 1e-3
+
+
+def test_lattices_do_not_grow_from_block_to_block() -> None:
+    """Four blocks on a flat place with a little alternation in it: what alternates of what comes out."""
+
+    def grown(antialias: bool) -> float:
+        torch.manual_seed(1)
+        blocks = nn.Sequential(*(Residual(24, separable=True, antialias=antialias) for _ in range(4)))
+        columns = (2.0 * (torch.arange(32) % 2) - 1).expand(1, 24, 32, 32)
+        x = torch.randn(1, 24, 1, 1) + 0.01 * columns
+        with torch.no_grad():
+            made = blocks(x)
+        return float((made * columns)[:, :, 8:-8, 8:-8].mean((2, 3)).abs().mean())
+
+    assert grown(False) > 0.3
+    assert grown(True) < 0.015

@@ -13,6 +13,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "light": ("cyclegan", {"blocks": 2, "upsampling": "bilinear", "separable": True}),
     "onto": ("cyclegan", {"blocks": 1, "upsampling": "bilinear", "onto": True}),
     "grain": ("cyclegan", {"blocks": 1, "upsampling": "bilinear", "onto": True, "grain": 0.5}),
+    "antialias": ("cyclegan", {"blocks": 2, "upsampling": "bilinear", "separable": True, "antialias": True}),
     "mask": ("cyclegan", {"blocks": 1, "upsampling": "nearest", "mask": True}),
     "unit": ("unit", {"blocks": 2, "shared_blocks": 1}),
     "apart": ("unit", {"blocks": 1, "shared_blocks": 0}),

@@ -51,12 +51,43 @@ class Reflected(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias)
 
 
-def convolution(inputs: int, outputs: int, kernel: int = 3, *, separable: bool = False) -> nn.Module:
-    """Odd `kernel`, borders reflected, sides kept; `separable`: every channel by itself, then all channels a pixel."""
+class Antialiased(nn.Module):
+    """3 x 3, borders reflected: 2 x 2 weights, and the mean of 2 x 2 after them.
+
+    What alternates from one position to the next does not come through: residual blocks at stride 4 make lattices of it
+    where a picture is flat, each block those of the one before twice as strong. Zhang 2019, "Making Convolutional
+    Networks Shift-Invariant Again" (ICML), section 3, has blurs after convolutions; here it is one convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, groups: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(0.04 * torch.randn(outputs, inputs // groups, 2, 2))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def kernel(self) -> Tensor:
+        """outputs x inputs / groups x 3 x 3."""
+        mean = self.weight.new_full((1, 1, 2, 2), 0.25)
+        spread = F.conv2d(self.weight.flatten(0, 1)[:, None], mean, padding=1)
+        return spread.view(*self.weight.shape[:2], 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), self.kernel(), self.bias, groups=self.groups)
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int = 3, *, separable: bool = False, antialias: bool = False
+) -> nn.Module:
+    """Odd `kernel`, borders reflected, sides kept; `separable`: every channel by itself, then all channels a pixel;
+    `antialias`: 3 x 3 that no alternation passes."""
     reach = kernel // 2
     if not separable:
-        return Reflected(inputs, outputs, kernel)
-    own = nn.Conv2d(inputs, inputs, kernel, padding=reach, padding_mode="reflect", groups=inputs, bias=False)
+        return Antialiased(inputs, outputs) if antialias else Reflected(inputs, outputs, kernel)
+    own: nn.Module
+    if antialias:
+        own = Antialiased(inputs, inputs, groups=inputs, bias=False)
+    else:
+        own = nn.Conv2d(inputs, inputs, kernel, padding=reach, padding_mode="reflect", groups=inputs, bias=False)
     return nn.Sequential(own, nn.Conv2d(inputs, outputs, 1))
 
 
@@ -68,9 +99,9 @@ def normed(layer: nn.Module, channels: int) -> nn.Sequential:
 class Residual(nn.Module):
     """x + norm(conv(relu(norm(conv(x)))))."""
 
-    def __init__(self, channels: int, *, separable: bool = False) -> None:
+    def __init__(self, channels: int, *, separable: bool = False, antialias: bool = False) -> None:
         super().__init__()
-        first, second = (convolution(channels, channels, separable=separable) for _ in range(2))
+        first, second = (convolution(channels, channels, separable=separable, antialias=antialias) for _ in range(2))
         self.body = nn.Sequential(*normed(first, channels), second, InstanceNorm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,12 +196,13 @@ class Generator(nn.Module):
         mask: bool = False,
         onto: bool = False,
         grain: float = 0.0,
+        antialias: bool = False,
     ) -> None:
         super().__init__()
         n, self.onto, self.grain = channels, onto, grain
         self.enter = normed(convolution(4 if grain else 3, n, 7), n)
         self.down = nn.ModuleList(normed(nn.Conv2d(k * n, 2 * k * n, 3, 2, 1), 2 * k * n) for k in (1, 2))
-        self.blocks = nn.ModuleList(Residual(4 * n, separable=separable) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Residual(4 * n, separable=separable, antialias=antialias) for _ in range(blocks))
         self.up = nn.Sequential(*(normed(Doubling(2 * k * n, k * n, upsampling), k * n) for k in (2, 1)))
         self.leave = convolution(n, 4 if mask else 3, 7)
         small_start(self)

@@ -74,6 +74,9 @@ class Config:
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
     onto: bool = False
     """Paint onto the picture: the generators begin as copies and learn the difference; few steps do, details stay."""
+    antialias: bool = False
+    """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
+    places."""
     grain: float = 0.0
     """Deviation of noise that the generators see beside the picture, for paper and brush; 0 for none."""
     mask: bool = False
@@ -109,7 +112,14 @@ class Config:
 
 def generator(c: Config) -> Generator:
     return Generator(
-        c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, mask=c.mask, onto=c.onto, grain=c.grain
+        c.channels,
+        c.blocks,
+        upsampling=c.upsampling,
+        separable=c.separable,
+        mask=c.mask,
+        onto=c.onto,
+        grain=c.grain,
+        antialias=c.antialias,
     )
 
 

@@ -84,6 +84,9 @@ class Config:
     """How the decoders double the sides: by transposed convolutions, or enlarged first and then convolved."""
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: light networks for CPUs."""
+    antialias: bool = False
+    """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
+    places."""
     onto: bool = False
     """A linear path beside the networks, pixels to latents to pixels, exact at the start: both domains begin as copies,
     and few steps do. Between two pictures it fades the one into the other."""
@@ -129,7 +132,7 @@ class Coder(nn.Module):
         self.shared = shared > 0
 
         def residuals(count: int) -> list[nn.Module]:
-            return [Residual(4 * n, separable=c.separable) for _ in range(count)]
+            return [Residual(4 * n, separable=c.separable, antialias=c.antialias) for _ in range(count)]
 
         self.enter, self.end, self.begin, self.leave = (nn.ModuleDict() for _ in range(4))
         for domain in "ab":
