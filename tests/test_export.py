@@ -115,12 +115,6 @@ def test_onnxruntime_translates_what_pytorch_translates(kind: str, tmp_path: Pat
             np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_a_translator_that_sees_noise_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="trained with --grain cannot be exported"):
-        export_onnx(write_model(tmp_path, "grain"), tmp_path / "onnx")
-    assert not (tmp_path / "onnx").exists()
-
-
 def test_the_program_beside_a_translator_works_alone(tmp_path: Path) -> None:
     export_onnx(write_model(tmp_path, "cut"), tmp_path / "onnx")
     write_picture(tmp_path / "a.jpg", array(50, 70, 1))

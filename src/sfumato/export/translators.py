@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sfumato.errors import InputError
 from sfumato.export.graphs import Graph
 from sfumato.layers.residual import CELL, InstanceNorm, Parts, Reflected, Through, painted
 from sfumato.models.translator import LEAST
@@ -47,9 +46,7 @@ def plain(module: nn.Module) -> nn.Module:
 
 
 def translator_graph(parts: Parts) -> Graph:
-    """Pictures whose sides are multiples of 4, from 8 pixels. Raises `InputError` for a generator with grain."""
-    if parts.grain:
-        raise InputError("a translator trained with --grain cannot be exported: its noise has no counterpart in ONNX")
+    """Pictures whose sides are multiples of 4, from 8 pixels."""
     least = LEAST // CELL
     sides = {2: CELL * Dim("cells_down", min=least), 3: CELL * Dim("cells_across", min=least)}
     return TranslatorGraph(parts), {"picture": torch.rand(1, 3, 48, 80)}, ["translated"], {"picture": sides}

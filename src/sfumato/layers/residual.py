@@ -146,8 +146,6 @@ class Parts(NamedTuple):
     """7 x 7: three channels, or four with a mask."""
     onto: bool = False
     """Painted onto the picture, see `painted`."""
-    grain: float = 0.0
-    """Deviation of the noise that it sees as a fourth channel, see `still`; 0 for none."""
 
 
 class Through(nn.Module):
@@ -182,8 +180,7 @@ class Generator(nn.Module):
 
     With `mask` a fourth channel says where: mask * painted + (1 - mask) * x, so that only an object changes (Chen et
     al. 2018, "Attention-GAN"; Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation"). With
-    `onto` it begins as the picture itself, and what it learns is the difference. With `grain` it sees noise of that
-    deviation as a fourth channel: of a flat place a network without can make nothing but a pattern of its own strides.
+    `onto` it begins as the picture itself, and what it learns is the difference.
     """
 
     def __init__(
@@ -195,27 +192,21 @@ class Generator(nn.Module):
         separable: bool = False,
         mask: bool = False,
         onto: bool = False,
-        grain: float = 0.0,
         antialias: bool = False,
     ) -> None:
         super().__init__()
-        n, self.onto, self.grain = channels, onto, grain
-        self.enter = normed(convolution(4 if grain else 3, n, 7), n)
+        n, self.onto = channels, onto
+        self.enter = normed(convolution(3, n, 7), n)
         self.down = nn.ModuleList(normed(nn.Conv2d(k * n, 2 * k * n, 3, 2, 1), 2 * k * n) for k in (1, 2))
         self.blocks = nn.ModuleList(Residual(4 * n, separable=separable, antialias=antialias) for _ in range(blocks))
         self.up = nn.Sequential(*(normed(Doubling(2 * k * n, k * n, upsampling), k * n) for k in (2, 1)))
         self.leave = convolution(n, 4 if mask else 3, 7)
         small_start(self)
 
-    def layers(self, pictures: Tensor, noise: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
-        """Names and activations inwards: "pixels", "down1", "down2" (not yet normalised), "block1" ..., "inner".
-
-        `noise` N x 1 x H x W of deviation 1 is for the grain; `still` where there is none.
-        """
+    def layers(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Names and activations inwards: "pixels", "down1", "down2" (not yet normalised), "block1" ..., "inner"."""
         x = 2 * pictures - 1
         yield "pixels", x
-        if self.grain:
-            x = grained(x, still(*x.shape[2:]) if noise is None else noise, self.grain)
         x = self.enter(x)
         for k, layer in enumerate(self.down, 1):
             assert isinstance(layer, nn.Sequential)
@@ -237,24 +228,14 @@ class Generator(nn.Module):
                 break
         return found
 
-    def forward(self, pictures: Tensor, noise: Tensor | None = None) -> Painted:
+    def forward(self, pictures: Tensor) -> Painted:
         inner = pictures
-        for _, x in self.layers(pictures, noise):
+        for _, x in self.layers(pictures):
             inner = x  # the last one stays
         return painted(self.leave(self.up(inner)), pictures, onto=self.onto)
 
     def parts(self) -> Parts:
-        return Parts((self.enter, *self.down), tuple(self.blocks), tuple(self.up), self.leave, self.onto, self.grain)
-
-
-def still(height: int, width: int) -> Tensor:
-    """1 x 1 x H x W, normal, always the same for a size: the noise of pictures that nobody draws noise for."""
-    return torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(0))
-
-
-def grained(x: Tensor, noise: Tensor, deviation: float) -> Tensor:
-    """Pictures N x 3 x H x W with a fourth channel of noise, 1 or N x 1 x H x W of deviation 1."""
-    return torch.cat([x, (deviation * noise).to(x).expand(len(x), -1, -1, -1)], 1)
+        return Parts((self.enter, *self.down), tuple(self.blocks), tuple(self.up), self.leave, self.onto)
 
 
 def painted(made: Tensor, pictures: Tensor, *, onto: bool = False) -> Painted:

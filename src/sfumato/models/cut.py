@@ -75,6 +75,9 @@ class Config:
     """How the generator doubles the sides: by transposed convolutions, or enlarged first and then convolved."""
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
+    antialias: bool = False
+    """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
+    places."""
     onto: bool = False
     """Paint onto the picture: the generator begins as a copy and learns the difference; few steps do, details stay."""
     judge_channels: int = 64
@@ -120,7 +123,9 @@ class Config:
 
 
 def generator(c: Config) -> Generator:
-    return Generator(c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, onto=c.onto)
+    return Generator(
+        c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, onto=c.onto, antialias=c.antialias
+    )
 
 
 class Heads(nn.Module):

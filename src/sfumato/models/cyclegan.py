@@ -48,7 +48,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "judge_layers": (1, 6),
     "cycle_weight": (0, 1e6),
     "identity_weight": (0, 1e6),
-    "grain": (0, 4),
     "mask_weight": (0, 1e6),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
@@ -77,8 +76,6 @@ class Config:
     antialias: bool = False
     """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
     places."""
-    grain: float = 0.0
-    """Deviation of noise that the generators see beside the picture, for paper and brush; 0 for none."""
     mask: bool = False
     """The generators say where they paint; elsewhere the picture stays."""
     mask_weight: float = 1.0
@@ -118,7 +115,6 @@ def generator(c: Config) -> Generator:
         separable=c.separable,
         mask=c.mask,
         onto=c.onto,
-        grain=c.grain,
         antialias=c.antialias,
     )
 
@@ -163,12 +159,11 @@ class Method:
     def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The generators' turn on equation 3 and the identity loss, then the discriminators' with the pool."""
         c, net, real = self.config, run.networks, Pair(*batch)
-        fake, same, mask = self.painted(run, real)
+        fake, same, mask = self.painted(net, real)
 
         seen = Pair(*(augmented(run, f"fake {k}", x, c.augment) for k, x in zip("ab", fake, strict=True)))
         adversarial = fooled(net["judge_a"](seen.a)) + fooled(net["judge_b"](seen.b))
-        back = Pair(self.paint(run, "b_to_a", "back", fake.b)[0], self.paint(run, "a_to_b", "back", fake.a)[0])
-        cycle = F.l1_loss(back.a, real.a) + F.l1_loss(back.b, real.b)
+        cycle = F.l1_loss(net["b_to_a"](fake.b)[0], real.a) + F.l1_loss(net["a_to_b"](fake.a)[0], real.b)
         losses = {"adversarial": adversarial, "cycle": cycle}
         total = adversarial + c.cycle_weight * cycle
         if same is not None:
@@ -190,21 +185,11 @@ class Method:
         run.minimize("judges", judges)
         return {**losses, "judges": judges, "told apart": torch.stack(told).mean()}
 
-    def paint(self, run: Run, direction: Direction, purpose: str, *pictures: Tensor) -> Painted:
-        """Batches of pictures through a generator, as one; the noise that it may see is the run's."""
-        noise = None
-        if self.config.grain:
-            shape = (1, *pictures[0].shape[2:])
-            chance = [run.randn(f"{direction} {purpose} {k}", len(x), *shape) for k, x in enumerate(pictures)]
-            noise = torch.cat(chance)
-        made: Painted = run.networks[direction](torch.cat(pictures), noise)
-        return made
-
-    def painted(self, run: Run, real: Pair) -> tuple[Pair, Pair | None, Pair | None]:
+    def painted(self, net: Mapping[str, nn.Module], real: Pair) -> tuple[Pair, Pair | None, Pair | None]:
         """Fakes; what became of pictures that are of the domain already; the fakes' masks. One batch a generator."""
         count, same = len(real.a), self.config.identity_weight > 0
-        to_a = self.paint(run, "b_to_a", "there", real.b, *([real.a] if same else []))
-        to_b = self.paint(run, "a_to_b", "there", real.a, *([real.b] if same else []))
+        to_a: Painted = net["b_to_a"](torch.cat([real.b, real.a]) if same else real.b)
+        to_b: Painted = net["a_to_b"](torch.cat([real.a, real.b]) if same else real.a)
         fake = Pair(to_a.picture[:count], to_b.picture[:count])
         kept = Pair(to_a.picture[count:], to_b.picture[count:]) if same else None
         if to_a.mask is None or to_b.mask is None:

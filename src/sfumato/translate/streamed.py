@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfumato.layers.residual import CELL, InstanceNorm, Parts, Residual, Through, grained, painted, still
+from sfumato.layers.residual import CELL, InstanceNorm, Parts, Residual, Through, painted
 from sfumato.picture.tiles import Tile, tiles
 
 INWARDS, OUTWARDS = 8, 12
@@ -57,7 +57,6 @@ class Streamed:
         """`tile` is the side of a tile's core in pixels; `picture` may lie on another device than the network."""
         self.parts, self.picture, self.device = parts, picture, device
         self.height, self.width = picture.shape[2:]
-        self.noise = still(self.height, self.width) if parts.grain else None
         self.tile = max(CELL, tile // CELL * CELL)
         self.rows = max(1, self.tile**2 // self.width // CELL)
         self.moments: dict[nn.Module, Moments] = {}
@@ -126,11 +125,7 @@ class Streamed:
 
     def _inwards(self, tile: Tile, depth: int) -> Tensor:
         """A tile's crop after the convolution of stem layer `depth`, those before it normalised."""
-        x = 2 * self._crop(tile) - 1
-        if self.noise is not None:
-            noise = self.noise[:, :, tile.y.low : tile.y.high, tile.x.low : tile.x.high]
-            x = grained(x, noise.to(self.device), self.parts.grain)
-        return self._through(self.parts.stem, x, depth)
+        return self._through(self.parts.stem, 2 * self._crop(tile) - 1, depth)
 
     def _outwards(self, inner: Tensor, tile: Tile, depth: int) -> Tensor:
         """Likewise of rise layer `depth`, or of what leaves."""
@@ -200,10 +195,9 @@ def _core_of(whole: Tensor, tile: Tile, stride: int) -> Tensor:
 
 
 def inner_bytes(parts: Parts, pixels: int) -> int:
-    """What the part at stride 4 takes, its activations, twice; the noise where the network sees some; what is painted
-    onto where that is not the picture."""
-    maps = bool(parts.grain) + 3 * any(isinstance(m, Through) for m in parts.inner)
-    return 2 * 4 * deep_channels(parts) * pixels // CELL**2 + 4 * maps * pixels
+    """What the part at stride 4 takes, its activations, twice; what is painted onto where that is not the picture."""
+    base = 3 * 4 * pixels if any(isinstance(m, Through) for m in parts.inner) else 0
+    return 2 * 4 * deep_channels(parts) * pixels // CELL**2 + base
 
 
 def deep_channels(parts: Parts) -> int:
