@@ -273,6 +273,12 @@ def test_a_picture_that_is_none_of_the_generators() -> None:
     board = (np.indices((16, 16)).sum(0) % 2).astype(np.float32)[..., None].repeat(3, 2)
     assert any("hardly what this generator makes" in n for n in
                edit(board, model="g.safetensors", set=("smile=1",), **FAST).notes)  # fmt: skip
+    y, x = np.mgrid[0:16, 0:16] / 15 - 0.5
+    disk = (x**2 + y**2 < 0.1).astype(np.float32)[..., None].repeat(3, 2)
+    plain, tuned = (edit(disk, model="g.safetensors", set=("smile=1",), tune=t, **FAST) for t in (0, 200))
+    before, after = (r.record["reconstruction"]["psnr"] for r in (plain, tuned))
+    assert after > before + 10  # tuned, it makes the disk; what it knows of disks is as little as before
+    assert any(f"before tuning its likeness has {before:.1f} dB" in n for n in tuned.notes)
     editor = Editor("g.safetensors", set=("smile=1",), features="", steps=60)
     own = editor.decode(editor.space.draw([77]))[0]
     assert not editor(own).notes

@@ -1,6 +1,7 @@
 """A generator ready to change many pictures: read, inverted, changed in the codes, put back."""
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -237,12 +238,13 @@ class Editor:
         """What the user should hear."""
         said, wanted = list[str](), cut(rgb, place, self.space.size)
         mean = self.space.show(self.spread.mean[None])
-        error, far = (float((x - wanted).square().mean()) for x in (found.pictures, mean))
+        # a tuned generator makes anything, and yet knows nothing of how it changes
+        error, far = (float((x - wanted).square().mean()) for x in (found.untuned, mean))
         if error > FAR * far:
-            share, db = 100 * error / max(far, 1e-9), float(found.psnr[0])
+            share, db = 100 * error / max(far, 1e-9), -10 * math.log10(max(error, 1e-10))
             said.append(
-                f"warning: {picture.name} is hardly what this generator makes: its likeness has {db:.1f} dB, "
-                f"{share:.0f} % of the mean picture's error; expect little of the edit"
+                f"warning: {picture.name} is hardly what this generator makes: before tuning its likeness has {db:.1f} "
+                f"dB, {share:.0f} % of the mean picture's error; expect little of the edit"
             )
         if float((wanted.amax(1) - wanted.amin(1)).max()) < GREY:
             said.append(f"warning: {picture.name} is grey; the generator makes colours, and a change may bring some")

@@ -50,6 +50,8 @@ class Inversion:
     perceptual: Tensor | None
     """N; None without a feature network."""
     seconds: float
+    untuned: Tensor
+    """N x 3 x H x W: what it made of them before it was tuned."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,20 @@ def invert(
     if o.noise and space.noises:
         space = space.tuned()
     codes = descend(space, codes, known, distance, o, lambda k, loss: on_step(k, total, loss))
+    untuned = space.show(codes) if o.tune else None
     if o.tune:
         space = tune(space, codes, distance, o, lambda k, loss: on_step(o.steps + k, total, loss))
-    return inversion(space, codes, wanted, features, time.perf_counter() - begun)
+    return inversion(space, codes, wanted, features, time.perf_counter() - begun, untuned)
 
 
 @torch.no_grad()
 def inversion(
-    space: Space, codes: Tensor, wanted: Tensor, features: FeatureNetwork | None, seconds: float
+    space: Space,
+    codes: Tensor,
+    wanted: Tensor,
+    features: FeatureNetwork | None,
+    seconds: float,
+    untuned: Tensor | None = None,
 ) -> Inversion:
     """Codes with the pictures that they make, measured against those wanted."""
     made = space.show(codes)
@@ -148,7 +156,7 @@ def inversion(
         layers = [k for k in LAYERS if k in features.layers]
         a, b = (list(features(x.to(space.device), layers).values()) for x in (made, wanted))
         seen = perceptual_distance(a, b).float().cpu()
-    return Inversion(space, codes.detach().cpu(), made, psnr, seen, seconds)
+    return Inversion(space, codes.detach().cpu(), made, psnr, seen, seconds, made if untuned is None else untuned)
 
 
 @torch.no_grad()
