@@ -48,7 +48,8 @@ class Config:
     learning_rate: float = 1e-3
     """Adam's step, for both sides."""
     feature_judge: str = ""
-    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands."""
+    """Trained feature network (`onepass`, `vgg-lite`, `vgg19`, a file) on which a second discriminator stands, once the
+    pictures have grown up."""
     feature_weight: float = 1.0
     """Weight of the second discriminator."""
     features: str = "vgg19"
@@ -221,8 +222,11 @@ class Method:
         run.minimize("discriminator", gap + c.penalty * penalty + c.drift * drift)
 
         made = generator(self.noise(run, "made", len(real)), grown)
-        loss, up = wasserstein_generator(critic(made, grown)), c.doublings() - math.ceil(grown)
-        logs = teach(run, doubled(real, up), doubled(made, up), loss, c.feature_weight)
+        loss, logs = wasserstein_generator(critic(made, grown)), dict[str, Tensor]()
+        if grown < c.doublings():
+            run.minimize("generator", loss)
+        else:  # small pictures enlarged are not what the judge's features are of: with them it collapsed
+            logs = teach(run, real, made, loss, c.feature_weight)
         return {"generator": loss, "distance": -gap, "penalty": penalty, "pixels": torch.tensor(4 * 2**grown)} | logs
 
     def grow(self, run: Run) -> float:
