@@ -76,8 +76,8 @@ class Config:
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
     antialias: bool = False
-    """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
-    places."""
+    """Residual blocks that let nothing through which alternates from one position to the next: lattices on flat places
+    are half as strong."""
     onto: bool = False
     """Paint onto the picture: the generator begins as a copy and learns the difference; few steps do, details stay."""
     judge_channels: int = 64

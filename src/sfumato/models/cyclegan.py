@@ -74,8 +74,8 @@ class Config:
     onto: bool = False
     """Paint onto the picture: the generators begin as copies and learn the difference; few steps do, details stay."""
     antialias: bool = False
-    """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
-    places."""
+    """Residual blocks that let nothing through which alternates from one position to the next: lattices on flat places
+    are half as strong."""
     mask: bool = False
     """The generators say where they paint; elsewhere the picture stays."""
     mask_weight: float = 1.0

@@ -85,8 +85,8 @@ class Config:
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: light networks for CPUs."""
     antialias: bool = False
-    """Residual blocks that let nothing through which alternates from one position to the next: no lattices on flat
-    places."""
+    """Residual blocks that let nothing through which alternates from one position to the next: lattices on flat places
+    are half as strong."""
     onto: bool = False
     """A linear path beside the networks, pixels to latents to pixels, exact at the start: both domains begin as copies,
     and few steps do. Between two pictures it fades the one into the other."""
