@@ -286,7 +286,9 @@ def test_a_judge_of_features_stands_beside_the_other() -> None:
     painting = torch.rand(4, 3, 48, 48)
     first = run.go(content, painting, painting.flip(3))
     assert run.networks["discriminator"].features.calibrated
-    alone = steps_of(Method(replace(method.config, adversarial_weight=0.0)))
+    with pytest.raises(InputError, match="no say without an adversarial weight"):
+        Method(replace(method.config, adversarial_weight=0.0))
+    alone = steps_of(Method(replace(method.config, adversarial_weight=0.0, feature_judge="")))
     alone.method.resolution = 48
     other = alone.go(content, painting, painting.flip(3))
     added = run.minimized[0][1] - alone.minimized[0][1]

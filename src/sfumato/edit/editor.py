@@ -242,9 +242,10 @@ class Editor:
         error, far = (float((x - wanted).square().mean()) for x in (found.untuned, mean))
         if error > FAR * far:
             share, db = 100 * error / max(far, 1e-9), -10 * math.log10(max(error, 1e-10))
+            when = "before tuning " if self.inverting.tune else ""
             said.append(
-                f"warning: {picture.name} is hardly what this generator makes: before tuning its likeness has {db:.1f} "
-                f"dB, {share:.0f} % of the mean picture's error; expect little of the edit"
+                f"warning: {picture.name} is hardly what this generator makes: {when}its likeness has {db:.1f} dB, "
+                f"{share:.0f} % of the mean picture's error; expect little of the edit"
             )
         if float((wanted.amax(1) - wanted.amin(1)).max()) < GREY:
             said.append(f"warning: {picture.name} is grey; the generator makes colours, and a change may bring some")

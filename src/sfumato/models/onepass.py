@@ -113,6 +113,8 @@ class Method:
     resolution: int = 160
 
     def __init__(self, config: Config) -> None:
+        if config.feature_judge and not config.adversarial_weight:
+            raise InputError("a feature judge has no say without an adversarial weight: --adversarial-weight 0.1")
         self.config = config
         self.teacher = load_features(config.features, pooling=config.pooling)
         self.placed: torch.device | None = None
