@@ -11,6 +11,7 @@ import torch
 from models import test_stylegan2_foreign as foreign
 from PIL import Image
 
+import sfumato
 from sfumato import cli, edit
 from sfumato.edit import Editor
 from sfumato.errors import InputError
@@ -282,3 +283,11 @@ def test_a_picture_that_is_none_of_the_generators() -> None:
     editor = Editor("g.safetensors", set=("smile=1",), features="", steps=60)
     own = editor.decode(editor.space.draw([77]))[0]
     assert not editor(own).notes
+
+
+def test_the_bundled_faces_know_a_face_from_a_cat() -> None:
+    cat = Path(sfumato.__file__).parent / "demo" / "photos" / "cat.jpg"
+    editor = Editor("faces", set=("laugh=1",), tune=0, segmenter="none")
+    own = editor.decode(editor.space.draw([77]))[0]
+    assert any("hardly what this generator makes: its likeness" in n for n in editor(cat).notes)
+    assert not any("hardly" in n for n in editor(own).notes)
