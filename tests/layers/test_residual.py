@@ -85,17 +85,27 @@ def test_enlarging_first_draws_no_checkerboard() -> None:
 
 
 def test_painting_onto_begins_as_the_picture_and_learns_the_difference() -> None:
-    """tanh(y + atanh(0.96 (2x - 1))) by hand; black and white are 0.02 off, and every value can still be left."""
+    """tanh(y + M atanh(0.96 (2x - 1)) + s) by hand, M the identity and s 0 at first; black and white are 0.02 off, and
+    every value can still be left."""
     torch.manual_seed(1)
     network = Generator(4, 1, onto=True)
+    assert network.onto is not None
     x = torch.rand(2, 3, 12, 16)
     x[0, :, 0], x[0, :, 1] = 0, 1
     made = network(x).picture
     plain = Generator(4, 1)
-    plain.load_state_dict(network.state_dict())
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("onto")})
     inner = torch.atanh(2 * plain(x).picture.clamp(1e-6, 1 - 1e-6) - 1)
-    wanted = (torch.tanh(inner + torch.atanh(0.96 * (2 * x - 1))) + 1) / 2
+    bare = torch.atanh(0.96 * (2 * x - 1))
+    wanted = (torch.tanh(inner + bare) + 1) / 2
     torch.testing.assert_close(made, wanted, atol=1e-5, rtol=0)
+    with torch.no_grad():
+        network.onto.change.copy_(torch.tensor([[0.0, 0.1, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, -0.1]]))
+        network.onto.shift.copy_(torch.tensor([0.0, -0.02, 0.0]))
+        mixed = torch.stack([bare[:, 0] + bare[:, 1], bare[:, 1] - 0.2, torch.zeros_like(bare[:, 2])], 1)
+        torch.testing.assert_close(network(x).picture, (torch.tanh(inner + mixed) + 1) / 2, atol=1e-5, rtol=0)
+        network.onto.change.zero_()
+        network.onto.shift.zero_()
     torch.nn.init.zeros_(network.leave.weight)
     copy = network(x.requires_grad_()).picture
     assert (copy - x).abs().max() < 0.0201

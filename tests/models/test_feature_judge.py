@@ -209,3 +209,20 @@ def test_translators_can_have_it_place_by_place(family: Any, name: str) -> None:
         last = run.go(a, b)
     doubts = next(k for k in ("judges", "judge") if k in first)
     assert last[doubts] < 0.9 * first[doubts]
+
+
+@pytest.mark.parametrize(("family", "name"), [(cyclegan, "judge_b"), (unit, "judge_b"), (cut, "judge")])
+def test_or_one_score_a_crop(family: Any, name: str) -> None:
+    """It hears of every corner, which no place by itself does."""
+    small = {"resolution": 64, "channels": 4, "blocks": 1, "judge_channels": 4, "judge_layers": 2, "features": ""}
+    judge = family.Method(family.Config(**small, feature_judge="vgg-lite", judge_whole=True)).networks()[name]
+    assert [tuple(s.shape) for s in judge(squares(2, 64))[-3:]] == 3 * [(2, 1, 1, 1)]
+    heads = judge.features
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    heads.calibrate({k: v.item() for k, v in heads.energies(picture).items()})
+    heads.maps(heads.features(picture))[2].sum().backward()  # of stride 2
+    seen = picture.grad.abs().amax(1)[0] > 0
+    assert seen[0].any()
+    assert seen[-1].any()
+    assert seen[:, 0].any()
+    assert seen[:, -1].any()

@@ -20,6 +20,8 @@ THIN = 8
 """Channels out below which a large kernel goes by its adjoint."""
 INSIDE = 0.96
 """Of the range of a tanh that a picture takes where it is painted onto: at its ends nothing would be learnt."""
+QUICK = 10.0
+"""How much faster than the convolutions' weights, which are small, a tint's twelve numbers learn."""
 CELL = 4
 """Pixels a side of what becomes one position; sides must be multiples of it."""
 
@@ -144,8 +146,25 @@ class Parts(NamedTuple):
     """`normed` `Doubling`s that end at strides 2 and 1."""
     leave: nn.Module
     """7 x 7: three channels, or four with a mask."""
-    onto: bool = False
-    """Painted onto the picture, see `painted`."""
+    onto: "Tint | None" = None
+    """Painted onto the picture in these colours, see `painted`."""
+
+
+class Tint(nn.Module):
+    """Pictures N x 3 x H x W in [0, 1] to what a tanh makes them of, in other colours: a linear map, learnt.
+
+    Instance norm hides a picture's own colours from the layers, which so cannot take off what they do not see.
+    """
+
+    def __init__(self) -> None:
+        """Begins with every colour as it is."""
+        super().__init__()
+        self.change, self.shift = nn.Parameter(torch.zeros(3, 3)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = bare(pictures.to(self.change.dtype))
+        weight = torch.eye(3, dtype=x.dtype, device=x.device) + QUICK * self.change
+        return F.conv2d(x, weight[:, :, None, None], QUICK * self.shift)
 
 
 class Through(nn.Module):
@@ -180,7 +199,7 @@ class Generator(nn.Module):
 
     With `mask` a fourth channel says where: mask * painted + (1 - mask) * x, so that only an object changes (Chen et
     al. 2018, "Attention-GAN"; Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation"). With
-    `onto` it begins as the picture itself, and what it learns is the difference.
+    `onto` it begins as the picture itself, and what it learns is a change of colours and the difference.
     """
 
     def __init__(
@@ -195,12 +214,13 @@ class Generator(nn.Module):
         antialias: bool = False,
     ) -> None:
         super().__init__()
-        n, self.onto = channels, onto
+        n = channels
         self.enter = normed(convolution(3, n, 7), n)
         self.down = nn.ModuleList(normed(nn.Conv2d(k * n, 2 * k * n, 3, 2, 1), 2 * k * n) for k in (1, 2))
         self.blocks = nn.ModuleList(Residual(4 * n, separable=separable, antialias=antialias) for _ in range(blocks))
         self.up = nn.Sequential(*(normed(Doubling(2 * k * n, k * n, upsampling), k * n) for k in (2, 1)))
         self.leave = convolution(n, 4 if mask else 3, 7)
+        self.onto = Tint() if onto else None
         small_start(self)
 
     def layers(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -238,14 +258,14 @@ class Generator(nn.Module):
         return Parts((self.enter, *self.down), tuple(self.blocks), tuple(self.up), self.leave, self.onto)
 
 
-def painted(made: Tensor, pictures: Tensor, *, onto: bool = False) -> Painted:
+def painted(made: Tensor, pictures: Tensor, *, onto: Tint | None = None) -> Painted:
     """What the last layer made of pictures, N x 3 x H x W in [0, 1], as pictures.
 
     `onto`: added to what the tanh would make the picture of, which is brought a little off its ends for that.
     """
     color = made[:, :3]
-    if onto:
-        color = color + bare(pictures.to(color.dtype))
+    if onto is not None:
+        color = color + onto(pictures)
     found = (torch.tanh(color) + 1) / 2
     if made.shape[1] == 3:
         return Painted(found, None)

@@ -62,3 +62,8 @@ def relative_gap(found: Tensor, untouched: Tensor, wanted: Tensor, floor: float 
     gap = (found - wanted).square().flatten(1).sum(1)
     whole = (untouched - wanted).square().flatten(1).sum(1)
     return gap / torch.maximum(whole, floor * wanted.square().flatten(1).sum(1)).clamp_min(1e-12)
+
+
+def distance_left(gap: Tensor) -> Tensor:
+    """The distance instead of its square: what is nearly right still pulls, one bad sample does not steer the batch."""
+    return (gap + 1e-3).sqrt()

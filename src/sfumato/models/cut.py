@@ -19,6 +19,7 @@ from sfumato.layers.patches import PatchJudge, check_patch_judge
 from sfumato.layers.residual import Generator
 from sfumato.losses.contrast import patch_contrast
 from sfumato.models.adversaries import too_few
+from sfumato.models.domain_style import DomainStyle
 from sfumato.models.feature_judge import seeing
 from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
@@ -54,6 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "adversarial_weight": (0, 1e6),
     "contrast_weight": (0, 1e6),
     "identity_weight": (0, 1e6),
+    "style_weight": (0, 1e6),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
     "judge_rate": (1e-7, 1),
@@ -79,13 +81,16 @@ class Config:
     """Residual blocks that let nothing through which alternates from one position to the next: lattices on flat places
     are half as strong."""
     onto: bool = False
-    """Paint onto the picture: the generator begins as a copy and learns the difference; few steps do, details stay."""
+    """Paint onto the picture: the generator begins as a copy and learns a change of colours and the difference; few
+    steps do, details stay."""
     judge_channels: int = 64
     """Of the discriminator's first layer."""
     judge_layers: int = 3
     """Convolutions of stride 2 in the discriminator: 3 see patches of 70 x 70 pixels, 2 of 34 x 34."""
     feature_judge: str = ""
     """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second discriminator stands."""
+    judge_whole: bool = False
+    """That judge gives a crop one score a layer and not one a place: it sees the composition, and tells sooner."""
     patches: int = 256
     """Places of a picture that are told from one another, a layer."""
     code: int = 256
@@ -99,6 +104,10 @@ class Config:
     authors' code)."""
     identity_weight: float = 0.5
     """Weight of the contrast between pictures of domain b and what the generator makes of them, which is themselves."""
+    style_weight: float = 0.0
+    """Weight of the gap between the domains' Gram matrices and covariances that translations leave."""
+    style_features: str = "vgg19"
+    """Network on whose features these are taken: `vgg19`, `vgg-lite`, `onepass` or a file."""
     pool_size: int = 0
     """Earlier fakes that the discriminator is shown."""
     augment: tuple[str, ...] = ()
@@ -155,13 +164,16 @@ class Method:
         self.config = config
         self.resolution = config.resolution
         self.critic = Critic(config.features)
+        self.style = DomainStyle(config.style_features)
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         return {
             "a_to_b": generator(c),
             "heads": Heads(c),
-            "judge": seeing(PatchJudge(c.judge_channels, c.judge_layers), c.feature_judge, c.resolution),
+            "judge": seeing(
+                PatchJudge(c.judge_channels, c.judge_layers), c.feature_judge, c.resolution, whole=c.judge_whole
+            ),
         }
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
@@ -193,6 +205,9 @@ class Method:
         if same is not None:
             losses["identity"] = self.contrast(run, "b", b, same)
             total = total + c.identity_weight * losses["identity"]
+        if c.style_weight > 0:
+            losses["style"] = self.style(run, {"a": a, "b": b}, {"b": fake})
+            total = total + c.style_weight * losses["style"]
         run.minimize("generator", total)
 
         shown = from_pool(run, "b", fake, c.pool_size)

@@ -19,6 +19,7 @@ from sfumato.errors import InputError
 from sfumato.layers.patches import PatchJudge, check_patch_judge
 from sfumato.layers.residual import Generator, Painted
 from sfumato.models.adversaries import too_few
+from sfumato.models.domain_style import DomainStyle
 from sfumato.models.feature_judge import seeing
 from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
@@ -49,6 +50,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "cycle_weight": (0, 1e6),
     "identity_weight": (0, 1e6),
     "mask_weight": (0, 1e6),
+    "style_weight": (0, 1e6),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
     "judge_rate": (1e-7, 1),
@@ -72,7 +74,8 @@ class Config:
     separable: bool = False
     """Residual blocks in two parts, every channel by itself and then all at a pixel: a light generator for CPUs."""
     onto: bool = False
-    """Paint onto the picture: the generators begin as copies and learn the difference; few steps do, details stay."""
+    """Paint onto the picture: the generators begin as copies and learn a change of colours and the difference; few
+    steps do, details stay."""
     antialias: bool = False
     """Residual blocks that let nothing through which alternates from one position to the next: lattices on flat places
     are half as strong."""
@@ -86,10 +89,16 @@ class Config:
     """Convolutions of stride 2 in the discriminators: 3 see patches of 70 x 70 pixels, 2 of 34 x 34."""
     feature_judge: str = ""
     """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second judge of each stands."""
+    judge_whole: bool = False
+    """That judge gives a crop one score a layer and not one a place: it sees the composition, and tells sooner."""
     cycle_weight: float = 10.0
     """Weight of there and back again."""
     identity_weight: float = 5.0
     """Weight of pictures that are of the wanted domain already; 0 lets the generators change the overall colours."""
+    style_weight: float = 0.0
+    """Weight of the gap between the domains' Gram matrices and covariances that translations leave."""
+    style_features: str = "vgg19"
+    """Network on whose features these are taken: `vgg19`, `vgg-lite`, `onepass` or a file."""
     pool_size: int = 50
     """Earlier fakes that the discriminators are shown."""
     augment: tuple[str, ...] = ()
@@ -132,12 +141,15 @@ class Method:
         self.config = config
         self.resolution = config.resolution
         self.critic = Critic(config.features)
+        self.style = DomainStyle(config.style_features)
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         painters = {direction: generator(c) for direction in DIRECTIONS}
         judges = {f"judge_{domain}": PatchJudge(c.judge_channels, c.judge_layers) for domain in "ab"}
-        return painters | {name: seeing(j, c.feature_judge, c.resolution) for name, j in judges.items()}
+        return painters | {
+            name: seeing(j, c.feature_judge, c.resolution, whole=c.judge_whole) for name, j in judges.items()
+        }
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config
@@ -169,6 +181,9 @@ class Method:
         if same is not None:
             losses["identity"] = F.l1_loss(same.a, real.a) + F.l1_loss(same.b, real.b)
             total = total + c.identity_weight * losses["identity"]
+        if c.style_weight > 0:
+            losses["style"] = self.style(run, real._asdict(), fake._asdict())
+            total = total + c.style_weight * losses["style"]
         if mask is not None:
             losses["mask"] = mask.a.mean() + mask.b.mean()
             total = total + c.mask_weight * losses["mask"]

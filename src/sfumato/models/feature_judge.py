@@ -106,11 +106,12 @@ class SeeingJudge(nn.Module):
         return [*(scores if isinstance(scores, list) else [scores]), *self.features.maps(self.features.features(x))]
 
 
-def seeing(pictures: nn.Module, source: str, resolution: int) -> nn.Module:
-    """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any."""
+def seeing(pictures: nn.Module, source: str, resolution: int, *, whole: bool = False) -> nn.Module:
+    """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any:
+    a score at each place, or where `whole` one for all of them."""
     if not source:
         return pictures
-    return SeeingJudge(pictures, FeatureJudge(source, (resolution, resolution), places=True))
+    return SeeingJudge(pictures, FeatureJudge(source, (resolution, resolution), places=not whole))
 
 
 def beside(source: str, size: tuple[int, int], classes: int = 0) -> dict[str, nn.Module]:
@@ -184,7 +185,7 @@ def named(scores: Tensor, label: Tensor) -> Tensor:
 def head(width: int, side: int, outputs: int) -> nn.Sequential:
     """Convolutions of stride 2 down to `CELLS` cells a side, then one place, or several of a larger picture."""
     parts = list[nn.Module]()
-    while side > CELLS:
+    while side // 2 >= CELLS:
         wider = min(WIDEST, 2 * width)
         parts += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
         width, side = wider, side // 2

@@ -22,7 +22,7 @@ from sfumato.features.sources import load_features
 from sfumato.features.vgg import VGG19
 from sfumato.layers.patches import ProjectedJudge
 from sfumato.losses.adversarial import OBJECTIVES
-from sfumato.losses.perceptual import content_distance, relative_gap
+from sfumato.losses.perceptual import content_distance, distance_left, relative_gap
 from sfumato.models.adversaries import told_apart
 from sfumato.models.feature_judge import calibrated, seeing
 from sfumato.models.onepass_networks import STRIDES, Colors, Generator, Style, StyleEncoder
@@ -89,6 +89,8 @@ class Config:
     feature_judge: str = ""
     """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second discriminator stands, which
     is not told the style."""
+    judge_whole: bool = False
+    """That judge gives a crop one score a layer and not one a place: it sees the composition, and tells sooner."""
     crop_scale: tuple[float, float] = (0.5, 1.0)
     """Side of a crop relative to the picture's short side."""
     learning_rate: float = 3e-4
@@ -126,7 +128,9 @@ class Method:
             encoder.start(narrow(c.style_start))
         found: dict[str, nn.Module] = {"generator": Generator(c), "style_encoder": encoder}
         if c.adversarial_weight > 0:
-            found["discriminator"] = seeing(ProjectedJudge(c.judge_width, c.code), c.feature_judge, self.resolution)
+            found["discriminator"] = seeing(
+                ProjectedJudge(c.judge_width, c.code), c.feature_judge, self.resolution, whole=c.judge_whole
+            )
         return found
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
@@ -165,7 +169,7 @@ class Method:
         near = content_distance(found[CONTENT_LAYER], target.content)
         losses = {
             "content": near[:-own].mean(),
-            **{name: root(gap[:, :-own]).mean() for name, gap in self.gaps(found, target).items()},
+            **{name: distance_left(gap[:, :-own]).mean() for name, gap in self.gaps(found, target).items()},
             "identity": (out - content)[-own:].abs().mean(),
             "range": (F.relu((out - 0.5).abs() - 0.5)).square().mean(),
         }
@@ -227,7 +231,7 @@ class Method:
         for layer in STYLE_LAYERS:
             here = F.adaptive_avg_pool2d(labels, found[layer].shape[-1])[0]
             mine, own = (gram_matrix(moments(f[layer], here)) for f in (found, untouched))
-            gaps.append(root(relative_gap(mine, own, gram_matrix(moments(wanted[layer])))))
+            gaps.append(distance_left(relative_gap(mine, own, gram_matrix(moments(wanted[layer])))))
         return torch.stack(gaps).mean()
 
     def judge(self, run: Run, real: Tensor, fake: Tensor, code: Tensor) -> dict[str, Tensor]:
@@ -334,11 +338,6 @@ def narrow(source: str) -> VGG19:
     if not isinstance(network, VGG19):
         raise InputError(f"{network.name} is no VGG-19, of which a style encoder's convolutions could be a copy")
     return network
-
-
-def root(gap: Tensor) -> Tensor:
-    """The distance instead of its square: what is nearly right still pulls, one bad sample does not steer the batch."""
-    return (gap + 1e-3).sqrt()
 
 
 def diversity(a: Tensor, b: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from sfumato.layers.patches import ScaledJudge, check_scaled_judge
 from sfumato.layers.residual import CELL, Doubling, Parts, Residual, Through, convolution, normed, small_start
 from sfumato.losses.contrast import unit_kl
 from sfumato.models.adversaries import too_few
+from sfumato.models.domain_style import DomainStyle
 from sfumato.models.feature_judge import seeing
 from sfumato.models.sampler import config_from
 from sfumato.models.translating import (
@@ -60,6 +61,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "reconstruction_weight": (0, 1e6),
     "cycle_weight": (0, 1e6),
     "kl_weight": (0, 1e6),
+    "style_weight": (0, 1e6),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
     "judge_rate": (1e-7, 1),
@@ -98,6 +100,8 @@ class Config:
     """Scales that they look at, each half of the one before."""
     feature_judge: str = ""
     """Trained network (`onepass`, `vgg-lite`, `vgg19`, a file) on whose features a second judge of each stands."""
+    judge_whole: bool = False
+    """That judge gives a crop one score a layer and not one a place: it sees the composition, and tells sooner."""
     adversarial_weight: float = 3.0
     """Weight of the adversarial loss, a mean over the scales: 1 a scale."""
     reconstruction_weight: float = 10.0
@@ -106,6 +110,10 @@ class Config:
     """Weight of there and back again."""
     kl_weight: float = 0.02
     """Weight of the latents' distance from the normal distribution, mean^2 / 2, both ways."""
+    style_weight: float = 0.0
+    """Weight of the gap between the domains' Gram matrices and covariances that translations leave."""
+    style_features: str = "vgg19"
+    """Network on whose features these are taken: `vgg19`, `vgg-lite`, `onepass` or a file."""
     pool_size: int = 0
     """Earlier fakes that the discriminators are shown."""
     augment: tuple[str, ...] = ()
@@ -208,11 +216,15 @@ class Method:
         self.config = config
         self.resolution = config.resolution
         self.critic = Critic(config.features)
+        self.style = DomainStyle(config.style_features)
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         judges = {f"judge_{domain}": ScaledJudge(c.judge_channels, c.judge_layers, c.scales) for domain in "ab"}
-        return {"coder": Coder(c), **{name: seeing(j, c.feature_judge, c.resolution) for name, j in judges.items()}}
+        return {
+            "coder": Coder(c),
+            **{name: seeing(j, c.feature_judge, c.resolution, whole=c.judge_whole) for name, j in judges.items()},
+        }
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c, betas = self.config, (self.config.momentum, 0.999)
@@ -245,8 +257,13 @@ class Method:
         reconstruction = F.l1_loss(same_a, real.a) + F.l1_loss(same_b, real.b)
         cycle = F.l1_loss(back_a, real.a) + F.l1_loss(back_b, real.b)
         kl = unit_kl(mean_a) + unit_kl(mean_b) + unit_kl(again_a) + unit_kl(again_b)
+        losses = {"adversarial": adversarial, "reconstruction": reconstruction, "cycle": cycle, "kl": kl}
         total = c.adversarial_weight * adversarial + c.reconstruction_weight * reconstruction
-        run.minimize("coder", total + c.cycle_weight * cycle + c.kl_weight * kl)
+        total = total + c.cycle_weight * cycle + c.kl_weight * kl
+        if c.style_weight > 0:
+            losses["style"] = self.style(run, real._asdict(), fake._asdict())
+            total = total + c.style_weight * losses["style"]
+        run.minimize("coder", total)
 
         told, doubts = list[Tensor](), list[Tensor]()
         for k, x, made in zip("ab", real, fake, strict=True):
@@ -257,7 +274,6 @@ class Method:
             told.append(right(*scores))
         judges = torch.stack(doubts).sum()
         run.minimize("judges", judges)
-        losses = {"adversarial": adversarial, "reconstruction": reconstruction, "cycle": cycle, "kl": kl}
         return {**losses, "judges": judges, "told apart": torch.stack(told).mean()}
 
     def noise(self, run: Run, purpose: str, pictures: Tensor) -> Tensor:
