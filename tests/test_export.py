@@ -91,7 +91,7 @@ def test_the_colour_map_is_the_network_s() -> None:
         np.testing.assert_allclose(found[name], value, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["light", "antialias", "mask", "onto", "unit", "through", "cut"])
+@pytest.mark.parametrize("kind", ["light", "antialias", "mask", "onto", "simplify", "unit", "through", "cut"])
 def test_onnxruntime_translates_what_pytorch_translates(kind: str, tmp_path: Path) -> None:
     from sfumato.export import translate_example
     from sfumato.models.translator import load_translator

@@ -84,6 +84,12 @@ def test_the_mask_leaves_what_is_the_same_alone() -> None:
     assert sheet.shape == (3, 4 * SIDE, 8 * SIDE)
 
 
+def test_texture_can_only_be_taken_off_what_is_painted_onto() -> None:
+    with pytest.raises(InputError, match="add onto"):
+        Method(Config(**TINY, simplify=0.1))
+    assert Method(Config(**TINY, simplify=0.1, onto=True)).networks()["a_to_b"].onto.simplify == 0.1
+
+
 def test_a_file_of_one_direction(tmp_path: Path) -> None:
     method = Method(Config(**TINY))
     networks = method.networks()

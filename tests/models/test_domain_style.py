@@ -32,7 +32,7 @@ def run_of() -> Any:
 
 def plain(pictures: Tensor) -> dict[str, Tensor]:
     """Mean Gram matrices and covariances, position by position."""
-    found = load_features("vgg-lite", pooling="max")(pictures, LAYERS)
+    found = load_features("vgg-lite", pooling="max", padding="replicate")(pictures, LAYERS)
     means = dict[str, Tensor]()
     for layer, f in found.items():
         columns = f.double().flatten(2)
@@ -64,8 +64,9 @@ def test_the_value_is_the_formula() -> None:
 
 def test_the_mean_must_be_the_domains_and_not_every_picture() -> None:
     """One translation may be dark and another bright where real pictures are; all may not be dark."""
-    b = torch.cat([torch.full((1, 3, SIDE, SIDE), v) for v in (0.2, 0.8)])
-    a = torch.full((2, 3, SIDE, SIDE), 0.2)
+    bars = stripes(1, 0, upright=True)
+    b = torch.cat([0.3 * bars, bars])
+    a = torch.cat([0.3 * bars, 0.3 * bars])
     values = list[float]()
     for made in ([b[:1], b[1:]], [b[:1], b[:1]]):
         run, style = run_of(), DomainStyle("vgg-lite")
@@ -100,7 +101,7 @@ def test_it_moves_the_translations_alone() -> None:
     assert a.grad is None
     assert b.grad is None
     assert values[0] == pytest.approx(1, abs=0.05)
-    assert values[-1] < 0.7
+    assert values[-1] < 0.8
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "transposed": ("cyclegan", {"blocks": 2, "upsampling": "transposed"}),
     "light": ("cyclegan", {"blocks": 2, "upsampling": "bilinear", "separable": True}),
     "onto": ("cyclegan", {"blocks": 1, "upsampling": "bilinear", "onto": True}),
+    "simplify": ("cyclegan", {"blocks": 1, "upsampling": "bilinear", "onto": True, "simplify": 0.1}),
     "antialias": ("cyclegan", {"blocks": 2, "upsampling": "bilinear", "separable": True, "antialias": True}),
     "mask": ("cyclegan", {"blocks": 1, "upsampling": "nearest", "mask": True}),
     "unit": ("unit", {"blocks": 2, "shared_blocks": 1}),

@@ -1,6 +1,7 @@
 """The verb: any size and form of picture in, the same form out; direction, regions, memory, record, command."""
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,29 @@ def test_it_is_the_network_at_any_size_and_in_tiles(tmp_path: Path) -> None:
     assert small.rgb.shape == (20, 27, 3)
     assert translate(source, model=model, size=4000).rgb.shape == (37, 50, 3)  # nothing is enlarged
     assert translate(photo(tmp_path, "dot.png", (1, 2)), model=model).rgb.shape == (1, 2, 3)
+
+
+def test_the_bundled_model_paints_on_silk_and_back() -> None:
+    """A blue sky is warm silk afterwards, hues draw together, the building stays; the great wave loses warm paper."""
+    photos = resources.files("sfumato.demo") / "photos"
+    with resources.as_file(photos / "pavilion.jpg") as path:
+        given, made = (
+            np.asarray(im, np.float32) for im in (Image.open(path), translate(path, model="ink", size=160).image)
+        )
+    small = np.asarray(
+        Image.fromarray(given.astype(np.uint8)).resize(made.shape[1::-1], Image.Resampling.LANCZOS), np.float32
+    )
+    sky = (slice(10, 40), slice(150, 230))
+    assert small[sky][..., 2].mean() - small[sky][..., 0].mean() > 15
+    assert made[sky][..., 0].mean() - made[sky][..., 2].mean() > 15
+    chroma = [(x - x.mean(2, keepdims=True)).std((0, 1)).max() for x in (small, made)]
+    assert chroma[1] < 0.7 * chroma[0]
+    assert np.corrcoef(small.mean(2).ravel(), made.mean(2).ravel())[0, 1] > 0.8
+    with resources.as_file(resources.files("sfumato.demo") / "paintings" / "great_wave.jpg") as path:
+        painting = np.asarray(Image.open(path), np.float32)
+        back = np.asarray(translate(path, model="ink", size=160, reverse=True).image, np.float32)
+    warmth = [(x[..., 0] - x[..., 2]).mean() for x in (painting, back)]
+    assert warmth[1] < warmth[0] - 15
 
 
 def test_outside_of_regions_every_pixel_stays(tmp_path: Path) -> None:

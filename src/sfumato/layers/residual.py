@@ -22,6 +22,8 @@ INSIDE = 0.96
 """Of the range of a tanh that a picture takes where it is painted onto: at its ends nothing would be learnt."""
 QUICK = 10.0
 """How much faster than the convolutions' weights, which are small, a tint's twelve numbers learn."""
+AROUND = 3
+"""Pixels that `simplified` looks around itself, twice."""
 CELL = 4
 """Pixels a side of what becomes one position; sides must be multiples of it."""
 
@@ -156,13 +158,15 @@ class Tint(nn.Module):
     Instance norm hides a picture's own colours from the layers, which so cannot take off what they do not see.
     """
 
-    def __init__(self) -> None:
-        """Begins with every colour as it is."""
+    def __init__(self, simplify: float = 0.0) -> None:
+        """Begins with every colour as it is; texture that deviates by less than `simplify` is taken off."""
         super().__init__()
+        self.simplify = simplify
         self.change, self.shift = nn.Parameter(torch.zeros(3, 3)), nn.Parameter(torch.zeros(3))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        x = bare(pictures.to(self.change.dtype))
+        pictures = pictures.to(self.change.dtype)
+        x = bare(simplified(pictures, self.simplify) if self.simplify else pictures)
         weight = torch.eye(3, dtype=x.dtype, device=x.device) + QUICK * self.change
         return F.conv2d(x, weight[:, :, None, None], QUICK * self.shift)
 
@@ -211,6 +215,7 @@ class Generator(nn.Module):
         separable: bool = False,
         mask: bool = False,
         onto: bool = False,
+        simplify: float = 0.0,
         antialias: bool = False,
     ) -> None:
         super().__init__()
@@ -220,7 +225,7 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(Residual(4 * n, separable=separable, antialias=antialias) for _ in range(blocks))
         self.up = nn.Sequential(*(normed(Doubling(2 * k * n, k * n, upsampling), k * n) for k in (2, 1)))
         self.leave = convolution(n, 4 if mask else 3, 7)
-        self.onto = Tint() if onto else None
+        self.onto = Tint(simplify) if onto else None
         small_start(self)
 
     def layers(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -276,6 +281,22 @@ def painted(made: Tensor, pictures: Tensor, *, onto: Tint | None = None) -> Pain
 def bare(pictures: Tensor) -> Tensor:
     """What a tanh makes pictures in [0, 1] of, brought a little off its ends."""
     return torch.atanh(INSIDE * (2 * pictures - 1))
+
+
+def simplified(pictures: Tensor, deviation: float) -> Tensor:
+    """Pictures N x 3 x H x W without the texture that deviates by less, their edges kept.
+
+    The guided filter of He, Sun & Tang 2013 (equations 5, 6 and 8), every picture's luminance its guide: details are
+    then painted and not kept.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2 * AROUND + 1, 1, AROUND, count_include_pad=False)
+
+    grey = pictures.mean(1, keepdim=True)
+    means, mean_grey = mean(pictures), mean(grey)
+    slope = (mean(grey * pictures) - mean_grey * means) / (mean(grey * grey) - mean_grey.square() + deviation**2)
+    return (mean(slope) * grey + mean(means - slope * mean_grey)).clamp(0, 1)
 
 
 def small_start(network: nn.Module) -> None:

@@ -26,6 +26,7 @@ from sfumato.models.translating import (
     Critic,
     at_once,
     augmented,
+    check_onto,
     check_resolution,
     doubted,
     drawn,
@@ -56,6 +57,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "contrast_weight": (0, 1e6),
     "identity_weight": (0, 1e6),
     "style_weight": (0, 1e6),
+    "simplify": (0, 1),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
     "judge_rate": (1e-7, 1),
@@ -83,6 +85,9 @@ class Config:
     onto: bool = False
     """Paint onto the picture: the generator begins as a copy and learns a change of colours and the difference; few
     steps do, details stay."""
+    simplify: float = 0.0
+    """Texture that deviates by less (of 1) is taken off the picture that is painted onto, and its edges stay: with 0.1
+    details are painted and not kept."""
     judge_channels: int = 64
     """Of the discriminator's first layer."""
     judge_layers: int = 3
@@ -133,7 +138,13 @@ class Config:
 
 def generator(c: Config) -> Generator:
     return Generator(
-        c.channels, c.blocks, upsampling=c.upsampling, separable=c.separable, onto=c.onto, antialias=c.antialias
+        c.channels,
+        c.blocks,
+        upsampling=c.upsampling,
+        separable=c.separable,
+        onto=c.onto,
+        simplify=c.simplify,
+        antialias=c.antialias,
     )
 
 
@@ -160,6 +171,7 @@ class Method:
 
     def __init__(self, config: Config) -> None:
         check_resolution(config.resolution)
+        check_onto(config.simplify, onto=config.onto)
         check_patch_judge(config.resolution, config.judge_layers)
         self.config = config
         self.resolution = config.resolution

@@ -26,6 +26,7 @@ from sfumato.models.translating import (
     Critic,
     Pair,
     augmented,
+    check_onto,
     check_resolution,
     doubted,
     drawn,
@@ -49,6 +50,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "judge_layers": (1, 6),
     "cycle_weight": (0, 1e6),
     "identity_weight": (0, 1e6),
+    "simplify": (0, 1),
     "mask_weight": (0, 1e6),
     "style_weight": (0, 1e6),
     "pool_size": (0, 10_000),
@@ -76,6 +78,9 @@ class Config:
     onto: bool = False
     """Paint onto the picture: the generators begin as copies and learn a change of colours and the difference; few
     steps do, details stay."""
+    simplify: float = 0.0
+    """Texture that deviates by less (of 1) is taken off the picture that is painted onto, and its edges stay: with 0.1
+    details are painted and not kept."""
     antialias: bool = False
     """Residual blocks that let nothing through which alternates from one position to the next: lattices on flat places
     are half as strong."""
@@ -124,6 +129,7 @@ def generator(c: Config) -> Generator:
         separable=c.separable,
         mask=c.mask,
         onto=c.onto,
+        simplify=c.simplify,
         antialias=c.antialias,
     )
 
@@ -137,6 +143,7 @@ class Method:
 
     def __init__(self, config: Config) -> None:
         check_resolution(config.resolution)
+        check_onto(config.simplify, onto=config.onto)
         check_patch_judge(config.resolution, config.judge_layers)
         self.config = config
         self.resolution = config.resolution

@@ -55,7 +55,7 @@ class DomainStyle:
     def statistics(self, run: Run, pictures: Tensor) -> dict[str, Tensor]:
         """Mean Gram matrices and covariances of a batch, 1 x C x C for every layer that the network has."""
         if self.network is None:
-            self.network = load_features(self.source, pooling="max").to(run.device)
+            self.network = load_features(self.source, pooling="max", padding="replicate").to(run.device)
         layers = [layer for layer in LAYERS if layer in self.network.layers]
         found = dict[str, Tensor]()
         for layer, features in self.network(pictures, layers).items():

@@ -51,6 +51,12 @@ def check_resolution(resolution: int) -> None:
         raise InputError(f"translators need a resolution that is a multiple of {CELL}: {near}, not {resolution}")
 
 
+def check_onto(simplify: float, *, onto: bool) -> None:
+    """Raises `InputError` where texture is to be taken off a picture that is not painted onto."""
+    if simplify and not onto:
+        raise InputError(f"texture is taken off (simplify {simplify:g}) what is painted onto: add onto")
+
+
 def drawn(
     data: Mapping[str, Pictures],
     rng: np.random.Generator,
