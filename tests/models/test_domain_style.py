@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfumato.errors import InputError
 from sfumato.features.sources import load_features
 from sfumato.models import cut, cyclegan, unit
 from sfumato.models.domain_style import DOMAIN, LAYERS, MADE, DomainStyle
@@ -119,3 +120,16 @@ def test_it_joins_the_losses_of_the_family(family: Any, turn: str) -> None:
         assert ("style" in logs) == (weight > 0)
     assert logs["style"].item() > 0.1
     assert totals[1] - totals[0] == pytest.approx(0.5 * logs["style"].item(), rel=1e-3)
+
+
+def test_a_network_that_is_not_there_is_said_at_once() -> None:
+    given: dict[str, Any] = {
+        "resolution": SIDE,
+        "channels": 4,
+        "judge_layers": 2,
+        "features": "",
+        "style_features": "no",
+    }
+    with pytest.raises(InputError, match="no feature network 'no'"):
+        cut.Method(cut.Config(**given, style_weight=1.0))
+    cut.Method(cut.Config(**given))

@@ -176,7 +176,7 @@ class Method:
         self.config = config
         self.resolution = config.resolution
         self.critic = Critic(config.features)
-        self.style = DomainStyle(config.style_features)
+        self.style = DomainStyle(config.style_features) if config.style_weight > 0 else None
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
@@ -217,7 +217,7 @@ class Method:
         if same is not None:
             losses["identity"] = self.contrast(run, "b", b, same)
             total = total + c.identity_weight * losses["identity"]
-        if c.style_weight > 0:
+        if self.style is not None:
             losses["style"] = self.style(run, {"a": a, "b": b}, {"b": fake})
             total = total + c.style_weight * losses["style"]
         run.minimize("generator", total)

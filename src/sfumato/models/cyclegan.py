@@ -148,7 +148,7 @@ class Method:
         self.config = config
         self.resolution = config.resolution
         self.critic = Critic(config.features)
-        self.style = DomainStyle(config.style_features)
+        self.style = DomainStyle(config.style_features) if config.style_weight > 0 else None
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
@@ -188,7 +188,7 @@ class Method:
         if same is not None:
             losses["identity"] = F.l1_loss(same.a, real.a) + F.l1_loss(same.b, real.b)
             total = total + c.identity_weight * losses["identity"]
-        if c.style_weight > 0:
+        if self.style is not None:
             losses["style"] = self.style(run, real._asdict(), fake._asdict())
             total = total + c.style_weight * losses["style"]
         if mask is not None:

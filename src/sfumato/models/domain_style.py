@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sfumato.features import FeatureNetwork
 from sfumato.features.sources import load_features
 from sfumato.losses.perceptual import distance_left, relative_gap
 from sfumato.style.statistics import gram_matrix, moments
@@ -24,12 +23,12 @@ DOMAIN, MADE = 0.005, 0.05
 
 
 class DomainStyle:
-    """The loss, on a network that is loaded when first needed."""
+    """The loss."""
 
     def __init__(self, source: str) -> None:
-        """`source` as in `load_features`."""
-        self.source = source
-        self.network: FeatureNetwork | None = None
+        """`source` and errors as in `load_features`."""
+        self.network = load_features(source, pooling="max", padding="replicate")
+        self.layers = [layer for layer in LAYERS if layer in self.network.layers]
 
     def __call__(self, run: Run, real: Mapping[str, Tensor], made: Mapping[str, Tensor]) -> Tensor:
         """Mean over domains and layers (scalar), 1 for translations that are not changed.
@@ -54,11 +53,8 @@ class DomainStyle:
 
     def statistics(self, run: Run, pictures: Tensor) -> dict[str, Tensor]:
         """Mean Gram matrices and covariances of a batch, 1 x C x C for every layer that the network has."""
-        if self.network is None:
-            self.network = load_features(self.source, pooling="max", padding="replicate").to(run.device)
-        layers = [layer for layer in LAYERS if layer in self.network.layers]
         found = dict[str, Tensor]()
-        for layer, features in self.network(pictures, layers).items():
+        for layer, features in self.network.to(run.device)(pictures, self.layers).items():
             sums = moments(features)
             found[f"gram {layer}"] = gram_matrix(sums).mean(0, keepdim=True)
             found[f"covariance {layer}"] = sums.covariance.mean(0, keepdim=True)

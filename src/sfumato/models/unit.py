@@ -216,7 +216,7 @@ class Method:
         self.config = config
         self.resolution = config.resolution
         self.critic = Critic(config.features)
-        self.style = DomainStyle(config.style_features)
+        self.style = DomainStyle(config.style_features) if config.style_weight > 0 else None
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
@@ -260,7 +260,7 @@ class Method:
         losses = {"adversarial": adversarial, "reconstruction": reconstruction, "cycle": cycle, "kl": kl}
         total = c.adversarial_weight * adversarial + c.reconstruction_weight * reconstruction
         total = total + c.cycle_weight * cycle + c.kl_weight * kl
-        if c.style_weight > 0:
+        if self.style is not None:
             losses["style"] = self.style(run, real._asdict(), fake._asdict())
             total = total + c.style_weight * losses["style"]
         run.minimize("coder", total)
