@@ -226,3 +226,5 @@ def test_or_one_score_a_crop(family: Any, name: str) -> None:
     assert seen[-1].any()
     assert seen[:, 0].any()
     assert seen[:, -1].any()
+    with pytest.raises(InputError, match="add feature_judge"):
+        family.Method(family.Config(**small, judge_whole=True)).networks()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sfumato.layers.modulated import double
 from sfumato.layers.winograd import convolution3
+from sfumato.picture.guided import guided_filter
 
 Upsampling = Literal["transposed", "bilinear", "nearest"]
 THIN = 8
@@ -286,17 +287,9 @@ def bare(pictures: Tensor) -> Tensor:
 def simplified(pictures: Tensor, deviation: float) -> Tensor:
     """Pictures N x 3 x H x W without the texture that deviates by less, their edges kept.
 
-    The guided filter of He, Sun & Tang 2013 (equations 5, 6 and 8), every picture's luminance its guide: details are
-    then painted and not kept.
+    The guided filter, every picture's luminance its guide: details are then painted and not kept.
     """
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2 * AROUND + 1, 1, AROUND, count_include_pad=False)
-
-    grey = pictures.mean(1, keepdim=True)
-    means, mean_grey = mean(pictures), mean(grey)
-    slope = (mean(grey * pictures) - mean_grey * means) / (mean(grey * grey) - mean_grey.square() + deviation**2)
-    return (mean(slope) * grey + mean(means - slope * mean_grey)).clamp(0, 1)
+    return guided_filter(pictures.mean(1, keepdim=True), pictures, AROUND, deviation**2).clamp(0, 1)
 
 
 def small_start(network: nn.Module) -> None:

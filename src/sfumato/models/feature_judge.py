@@ -108,8 +108,10 @@ class SeeingJudge(nn.Module):
 
 def seeing(pictures: nn.Module, source: str, resolution: int, *, whole: bool = False) -> nn.Module:
     """A discriminator of pictures R x R, beside it one that stands on the features of the network so named, if any:
-    a score at each place, or where `whole` one for all of them."""
+    a score at each place, or where `whole` one for all of them. Raises `InputError` for `whole` without a network."""
     if not source:
+        if whole:
+            raise InputError("judge_whole is about a judge of features, and there is none: add feature_judge")
         return pictures
     return SeeingJudge(pictures, FeatureJudge(source, (resolution, resolution), places=not whole))
 

@@ -54,7 +54,7 @@ def check_resolution(resolution: int) -> None:
 def check_onto(simplify: float, *, onto: bool) -> None:
     """Raises `InputError` where texture is to be taken off a picture that is not painted onto."""
     if simplify and not onto:
-        raise InputError(f"texture is taken off (simplify {simplify:g}) what is painted onto: add onto")
+        raise InputError(f"simplify {simplify:g} takes texture off a picture that is painted onto: add onto")
 
 
 def drawn(
