@@ -91,7 +91,7 @@ def test_the_colour_map_is_the_network_s() -> None:
         np.testing.assert_allclose(found[name], value, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["light", "antialias", "mask", "onto", "simplify", "unit", "through", "cut"])
+@pytest.mark.parametrize("kind", ["light", "antialias", "mask", "onto", "simplify", "unit", "through", "simple", "cut"])
 def test_onnxruntime_translates_what_pytorch_translates(kind: str, tmp_path: Path) -> None:
     from sfumato.export import translate_example
     from sfumato.models.translator import load_translator
@@ -102,7 +102,7 @@ def test_onnxruntime_translates_what_pytorch_translates(kind: str, tmp_path: Pat
     assert [p.name for p in export_onnx(model, out)] == names
     what = json.loads((out / "model.json").read_text())
     assert (what["family"], what["sha256"], what["directions"]) == (
-        {"unit": "unit", "through": "unit", "cut": "cut"}.get(kind, "cyclegan"),
+        {"unit": "unit", "through": "unit", "simple": "unit", "cut": "cut"}.get(kind, "cyclegan"),
         sha256,
         list(translator.directions),
     )

@@ -25,6 +25,8 @@ from sfumato.models.colorizer import (
 from sfumato.picture.color import rgb_to_lab
 from sfumato.train import resume, train
 
+from .steps import steps_of
+
 TINY: dict[str, Any] = {"encoder": "light", "width": 8, "resolution": 32}
 OPTIONS: dict[str, Any] = {
     "batch": 4,
@@ -175,3 +177,15 @@ def test_resumed_is_uninterrupted(photos: str, tmp_path: Path) -> None:
     first, second = (load_file(tmp_path / k / "weights.safetensors") for k in "ab")
     assert whole.folder.name == "a"
     assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_contrast_is_raised_and_lowered_about_the_middle() -> None:
+    method = Method(Config(**TINY, gamma=1.0, noise=0.0, contrast=2.0))
+    light = torch.linspace(0.3, 0.7, 32).expand(256, 1, 32, 32)
+    seen = method.aged(steps_of(method), light)
+    factors = (seen[..., -1] - seen[..., 0])[:, 0, 0] / 0.4
+    assert 0.5 <= float(factors.min()) < 0.55
+    assert 1.9 < float(factors.max()) <= 2.0 + 1e-5
+    assert torch.allclose(seen.mean((1, 2, 3)), torch.full((256,), 0.5), atol=1e-4)
+    same = Method(Config(**TINY, gamma=1.0, noise=0.0))
+    assert torch.allclose(same.aged(steps_of(same), light), light)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sfumato.errors import InputError
+from sfumato.layers.residual import CELL, bare
 from sfumato.losses.contrast import unit_kl
 from sfumato.models.unit import Coder, Config, Method, Translator, way
 
@@ -75,6 +76,28 @@ def test_onto_begins_as_copies_through_the_latents() -> None:
             assert (plain.decode(plain.encode(x, "a"), domain) - x).square().mean() > 0.8 * x.var()
         assert 3 < mean.std() < 8
         assert (mean - latents).std() < 0.2 * mean.std()  # both domains enter alike
+
+
+def test_what_is_painted_onto_shows_no_cells_and_keeps_edges() -> None:
+    with pytest.raises(InputError, match="add onto"):
+        Method(Config(**TINY, simplify=0.1))
+    coder = Coder(Config(**{**TINY, "channels": 12, "onto": True, "simplify": 0.1}))
+    through = coder.through("a", "a")
+    assert through is not None
+    picture = torch.full((1, 3, 32, 64), 0.3)
+    picture[..., 34:] = 0.8
+    cells = 0.04 * torch.randn(1, 3, 8, 16, generator=torch.Generator().manual_seed(0))
+    given = picture + as_cells(cells)
+    shown = (torch.tanh(through.simple(bare(given))) + 1) / 2
+    for part in (slice(0, 28), slice(40, 64)):
+        borders = [(x[..., part].diff(dim=3)[..., CELL - 1 :: CELL]).abs().mean() for x in (given, shown)]
+        assert borders[1] < 0.15 * borders[0]
+    assert float((shown[..., 35] - shown[..., 32]).mean()) > 0.4
+
+
+def as_cells(x: torch.Tensor) -> torch.Tensor:
+    """Every position as a cell of 4 x 4 pixels."""
+    return x.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
 
 
 def test_the_way_between_two_pictures() -> None:

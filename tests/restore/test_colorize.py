@@ -12,7 +12,7 @@ from sfumato.errors import InputError
 from sfumato.picture.color import rgb_to_lab
 from sfumato.picture.io import read_picture
 from sfumato.picture.result import tensor_of
-from sfumato.restore.colorize import at_lightness, coarse_dots, colored, colorize, dots_of, read_hint, widened
+from sfumato.restore.colorize import agreed, at_lightness, coarse_dots, colored, colorize, dots_of, read_hint, widened
 
 from .made import Blue, colorizer_file, photo
 
@@ -148,3 +148,15 @@ def test_bad_input_is_a_sentence(given: dict[str, Any], sentence: str, tmp_path:
 
 def test_hints_are_read() -> None:
     assert read_hint("120, 80, #3060c0") == (120, 80, (0x30, 0x60, 0xC0))
+
+
+def test_colours_agree_along_a_surface_and_not_across_an_edge() -> None:
+    lightness = torch.full((1, 1, 64, 64), 0.2)
+    lightness[..., 32:] = 0.8
+    noise = 20 * torch.randn(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    sides = torch.where(lightness < 0.5, 30.0, -30.0)
+    found = agreed(sides + noise, lightness)
+    assert float((found - sides).std()) < 0.15 * float(noise.std())
+    assert (found[..., :30] > 15).all()
+    assert (found[..., 34:] < -15).all()
+    assert torch.allclose(found.mean((2, 3)), (sides + noise).mean((2, 3)), atol=0.5)

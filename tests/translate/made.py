@@ -18,6 +18,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "unit": ("unit", {"blocks": 2, "shared_blocks": 1}),
     "apart": ("unit", {"blocks": 1, "shared_blocks": 0}),
     "through": ("unit", {"blocks": 2, "shared_blocks": 1, "onto": True}),
+    "simple": ("unit", {"blocks": 2, "shared_blocks": 1, "onto": True, "simplify": 0.1}),
     "cut": ("cut", {"blocks": 1}),
 }
 """Family, and what of its Config is not as in the paper."""

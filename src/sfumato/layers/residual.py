@@ -175,10 +175,11 @@ class Tint(nn.Module):
 class Through(nn.Module):
     """Within `Parts.inner`: the latents are joined by the picture's cells, and what they show is painted onto."""
 
-    def __init__(self, look: nn.Module, show: nn.Module) -> None:
-        """1 x 1 convolutions, 48 numbers a cell to the latents' channels and these to 48 numbers."""
+    def __init__(self, look: nn.Module, show: nn.Module, simplify: float = 0.0) -> None:
+        """1 x 1 convolutions, 48 numbers a cell to the latents' channels and these to 48 numbers; `simplify` as in
+        `Tint`, of what the latents show."""
         super().__init__()
-        self.look, self.show = look, show
+        self.look, self.show, self.simplify = look, show, simplify
 
     def join(self, latents: Tensor, pictures: Tensor) -> Tensor:
         """Latents N x C x H / 4 x W / 4 of pictures N x 3 x H x W in [0, 1]."""
@@ -186,8 +187,18 @@ class Through(nn.Module):
         return joined
 
     def base(self, latents: Tensor) -> Tensor:
-        """N x 3 x H x W, before the tanh."""
+        """N x 3 x H x W, before the tanh: what is painted onto."""
+        return self.simple(self.shown(latents))
+
+    def shown(self, latents: Tensor) -> Tensor:
+        """N x 3 x H x W, before the tanh, texture and the borders of cells with it."""
         return F.pixel_shuffle(self.show(latents), CELL)
+
+    def simple(self, shown: Tensor) -> Tensor:
+        """Without them; sees no more than 2 `AROUND` pixels around."""
+        if not self.simplify:
+            return shown
+        return torch.atanh((2 * simplified((torch.tanh(shown) + 1) / 2, self.simplify) - 1).clamp(-INSIDE, INSIDE))
 
 
 class Painted(NamedTuple):

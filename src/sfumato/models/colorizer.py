@@ -47,6 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "rebalance": (0, 1),
     "no_hints": (0, 1),
     "gamma": (1, 4),
+    "contrast": (1, 4),
     "noise": (0, 1),
     "temperature": (0.05, 2),
     "learning_rate": (1e-7, 1),
@@ -81,6 +82,8 @@ class Config:
     """Share of the pictures shown without dots; the others have 1 to 20, few more often."""
     gamma: float = 1.4
     """Lightness is bent by a power of up to this, either way: old photographs are too dark or too light; 1 for not."""
+    contrast: float = 1.0
+    """Contrast is raised or lowered by up to this factor: prints are flat, and harsh once they are no longer faded."""
     noise: float = 0.03
     """Noise on the lightness, at most this standard deviation, likewise."""
     temperature: float = 0.7
@@ -235,9 +238,10 @@ class Method:
         return {"loss": loss, "chroma": chroma(found) / chroma(ab).clamp_min(1e-3)}
 
     def aged(self, run: Run, lightness: Tensor) -> Tensor:
-        """Lightness bent and noisy, as in old photographs."""
-        c, chance = self.config, run.rand("age", len(lightness), 2)[..., None, None, None]
+        """Lightness bent, flattened or stretched, and noisy, as in old photographs."""
+        c, chance = self.config, run.rand("age", len(lightness), 3)[..., None, None, None]
         bent = lightness.clamp(1e-4, 1) ** (c.gamma ** (2 * chance[:, 0] - 1))
+        bent = 0.5 + (bent - 0.5) * c.contrast ** (2 * chance[:, 2] - 1)
         noise = run.randn("grain", len(lightness), *lightness.shape[1:])
         return (bent + c.noise * chance[:, 1] * noise).clamp(0, 1)
 

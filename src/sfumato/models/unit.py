@@ -29,6 +29,7 @@ from sfumato.models.translating import (
     Pair,
     Way,
     augmented,
+    check_onto,
     check_resolution,
     doubted,
     drawn,
@@ -62,6 +63,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "cycle_weight": (0, 1e6),
     "kl_weight": (0, 1e6),
     "style_weight": (0, 1e6),
+    "simplify": (0, 1),
     "pool_size": (0, 10_000),
     "learning_rate": (1e-7, 1),
     "judge_rate": (1e-7, 1),
@@ -92,6 +94,9 @@ class Config:
     onto: bool = False
     """A linear path beside the networks, pixels to latents to pixels, exact at the start: both domains begin as copies,
     and few steps do. Between two pictures it fades the one into the other."""
+    simplify: float = 0.0
+    """With `onto`: what that path shows loses texture that deviates by less, in [0, 1], and the cells' borders with it;
+    details are then painted."""
     judge_channels: int = 64
     """Of the discriminators' first layer."""
     judge_layers: int = 4
@@ -153,6 +158,7 @@ class Coder(nn.Module):
             self.end[name] = nn.Sequential(*residuals(shared), convolution(4 * n, 4 * n))
             self.begin[name] = nn.Sequential(*residuals(shared))
         small_start(self)
+        self.simplify = c.simplify
         self.look, self.show = nn.ModuleDict(), nn.ModuleDict()
         if c.onto:
             self.copying(4 * n)
@@ -167,7 +173,7 @@ class Coder(nn.Module):
             self.look[domain], self.show[domain] = look, show
 
     def through(self, source: str, target: str) -> Through | None:
-        return Through(self.look[source], self.show[target]) if self.look else None
+        return Through(self.look[source], self.show[target], self.simplify) if self.look else None
 
     def encode(self, pictures: Tensor, domain: str) -> Tensor:
         """The latents' mean."""
@@ -210,6 +216,7 @@ class Method:
 
     def __init__(self, config: Config) -> None:
         check_resolution(config.resolution)
+        check_onto(config.simplify, onto=config.onto)
         check_scaled_judge(config.resolution, config.judge_layers, config.scales)
         if config.shared_blocks > config.blocks:
             raise InputError(f"of {config.blocks} blocks {config.shared_blocks} cannot be shared")

@@ -32,6 +32,10 @@ ALIKE = 0.06
 """Difference of lightness, in [0, 1], up to which a dot's neighbours are taken for the same thing."""
 COLORED = 8.0
 """Distance from grey in Lab from which a pixel of a picture of dots is a dot, where the file has no transparency."""
+AGREE = 8
+"""Cells on the short side, over those around a cell that its colour agrees with where the lightness is even."""
+AGREE_EPS = 3e-3
+"""Variance of the lightness of cells from which they need not."""
 BAND = 1 << 20
 """Pixels coloured at a time."""
 
@@ -225,18 +229,28 @@ def colored(
     share = min(1.0, size / min(height, width), LONGEST * size / max(height, width))
     whole = [max(CELL, CELL * round(share * n / CELL)) for n in (height, width)]
     small = rgb_to_lab(resize(rgb, *whole))[:, :1] / 100
+    light = cells(small)
     if dots is None:
-        ab = colorist.predict(small)
+        ab = agreed(colorist.predict(small), light)
     else:
-        light = cells(small)
         told = widened(coarse_dots(dots, (light.shape[2], light.shape[3])), light)
-        ab = colorist.predict(small, told)
-        ab = led(ab, told, light)
+        ab = led(agreed(colorist.predict(small, told), light), told, light)
     rows = max(1, BAND // width)
     guide = torch.cat([rgb_to_lab(rgb[:, :, y : y + rows])[:, :1] for y in range(0, height, rows)], 2) / 100
     ab = saturation * guided_filter(guide, ab, 1, EPS)
     parts = [at_lightness(100 * guide[:, :, y : y + rows], ab[:, :, y : y + rows]) for y in range(0, height, rows)]
     return torch.cat(parts, 2)
+
+
+def agreed(ab: "Tensor", lightness: "Tensor") -> "Tensor":
+    """Colours of cells 1 x 2 x h x w made even along surfaces: guesses on a bare wall differ from cell to cell.
+
+    The guided filter; on 40 held-out photographs the error of ab falls from 0.833 of grey's to 0.827, and the blotches
+    of old backdrops go. Twice as far, colours that are right fade too.
+    """
+    from sfumato.picture.guided import guided_filter
+
+    return guided_filter(lightness, ab, min(lightness.shape[2:]) // AGREE, AGREE_EPS)
 
 
 def led(ab: "Tensor", dots: "Tensor", lightness: "Tensor") -> "Tensor":

@@ -61,8 +61,8 @@ class Streamed:
         self.rows = max(1, self.tile**2 // self.width // CELL)
         self.moments: dict[nn.Module, Moments] = {}
         layers = sum(2 if isinstance(m, Residual) else 1 for m in parts.inner)
-        self.base: Tensor | None = None
-        """What is painted onto, where it is not the picture itself: 1 x 3 x H x W before the tanh."""
+        self.shown: tuple[Through, Tensor] | None = None
+        """What is painted onto, where it is not the picture itself: 1 x 3 x H x W before the tanh, not yet `simple`."""
         self.total = PASSES * len(self._tiles(INWARDS)) + layers * len(list(self._bands()))
         """Steps of `run`."""
 
@@ -115,8 +115,9 @@ class Streamed:
                 if depth < len(self.parts.rise):
                     found.add(_core(made, tile, CELL >> (depth + 1)))
                 else:
-                    if self.base is not None:
-                        made += self._crop(tile, self.base)
+                    if self.shown is not None:
+                        through, shown = self.shown
+                        made += through.simple(self._crop(tile, shown))
                     put(_core(painted(made, self._crop(tile), onto=self.parts.onto).picture, tile, 1), tile)
                 step += 1
                 yield step
@@ -162,11 +163,12 @@ class Streamed:
 
     def _join(self, through: Through, inner: Tensor) -> Iterator[None]:
         """The picture's cells join the latents, row by row, and leave what is painted onto."""
-        self.base = torch.empty_like(self.picture)
+        shown = torch.empty_like(self.picture)
+        self.shown = through, shown
         for band in self._bands():
             pixels = slice(band.start * CELL, band.stop * CELL)
             inner[:, :, band] = through.join(inner[:, :, band], self.picture[:, :, pixels].to(self.device))
-            self.base[:, :, pixels] = through.base(inner[:, :, band])
+            shown[:, :, pixels] = through.shown(inner[:, :, band])
             yield
 
     def _bands(self) -> Iterator[slice]:
