@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from sfumato.picture.io import read_picture, write_picture
 from sfumato.picture.record import read_record
 from sfumato.picture.result import Result
 from sfumato.stylize import iter_stylize, painter, refine, stylize, work
+from sfumato.stylize.optimise import pyramid
+from sfumato.stylize.options import StylizeOptions
 
 from .made import array
 from .trained import weights
@@ -352,6 +355,19 @@ def test_refine_goes_from_coarse_to_fine_with_the_detail_of_the_pass(monkeypatch
 
 
 @pytest.mark.usefixtures("light")
+def test_the_default_refines_at_two_sizes_and_half_as_often_at_the_larger() -> None:
+    options = StylizeOptions.of(method="onepass")
+    for (height, width), wanted in {
+        (1080, 1920): [(256, 455, 6), (512, 910, 3)],
+        (400, 400): [(256, 256, 6), (400, 400, 3)],
+        (300, 450): [(300, 450, 6)],
+    }.items():
+        scales = pyramid(*refine.refined_size(height, width, options), refine.refining(options))
+        assert [(s.height, s.width, s.steps) for s in scales] == wanted
+    few = replace(options, refine=1)
+    assert [s.steps for s in pyramid(512, 512, refine.refining(few))] == [1, 1]
+
+
 def test_refine_within_a_time_budget() -> None:
     few = made(precision="float32", refine=100_000, time_budget="0.3s")
     assert 1 <= few.record["settings"]["schedule"][0] < 5000

@@ -33,7 +33,7 @@ from sfumato.stylize.options import StylizeOptions, parse_seconds
 LIGHT_FROM = 384
 """Short side from which a light network takes over, where there is one."""
 FEWEST = 5
-"""Steps at any scale: fewer leave the detail it adds unpainted."""
+"""Steps at any scale: fewer leave the detail it adds unpainted, but for where a pass has painted it already."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ def pyramid(height: int, width: int, options: StylizeOptions) -> list[Scale]:
         sides.append(round(side))
         side *= options.scale_factor
     sides.append(short)
+    fewest = 1 if options.method == "onepass" else FEWEST
     steps = options.schedule or tuple(
-        max(min(FEWEST, options.steps), round(options.steps * options.step_decay**k)) for k in range(len(sides))
+        max(min(fewest, options.steps), round(options.steps * options.step_decay**k)) for k in range(len(sides))
     )
     if len(steps) != len(sides):
         raise InputError(

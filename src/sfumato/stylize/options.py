@@ -29,11 +29,11 @@ class StylizeOptions:
     belong to."""
     model: str = "onepass"
     """Network of the one pass: a bundled one by name, a file of weights, or the folder of a training run."""
-    refine: int = 10
+    refine: int = 6
     """Steps of optimisation on top of the one pass, 0 for the pass alone."""
-    refine_size: int | Literal["original"] = 256
+    refine_size: int | Literal["original"] = 512
     """Short side in pixels at which these steps are made, whatever the result's: what they change is enlarged and the
-    fine detail is the pass's. From 512 on in a pyramid from 256, with fewer steps at every larger size."""
+    fine detail is the pass's. From 363 on in a pyramid from 256, with half as many steps at every larger size."""
     preset: str = "default"
     """Named settings: `default`, `fast`, `fine`, `gatys2016` (the paper to the letter), `onepass` and `photo` (of
     these methods)."""

@@ -28,7 +28,7 @@ SMALLEST = 256
 
 def refining(options: StylizeOptions) -> StylizeOptions:
     """The optimiser's options for what follows the pass."""
-    return replace(options, steps=options.refine, min_size=SMALLEST, scale_factor=2.0, step_decay=0.4, detail=1.0)
+    return replace(options, steps=options.refine, min_size=SMALLEST, scale_factor=2.0, step_decay=0.5, detail=1.0)
 
 
 def refined_size(height: int, width: int, options: StylizeOptions) -> tuple[int, int]:
