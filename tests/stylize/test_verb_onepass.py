@@ -368,6 +368,15 @@ def test_the_default_refines_at_two_sizes_and_half_as_often_at_the_larger() -> N
     assert [s.steps for s in pyramid(512, 512, refine.refining(few))] == [1, 1]
 
 
+def test_steps_take_tiles_of_twice_those_of_the_pass() -> None:
+    painting = iter_stylize(CONTENT, STYLE, method="onepass", precision="float32", refine=1, tile=32, **GIVEN)
+    assert isinstance(painting.work, refine.Refined)
+    assert (painting.work.first.tile, painting.work.second.tile) == (32, 64)
+    for _ in painting:
+        pass
+    assert painting.result().record["settings"]["tile"] == 32
+
+
 def test_refine_within_a_time_budget() -> None:
     few = made(precision="float32", refine=100_000, time_budget="0.3s")
     assert 1 <= few.record["settings"]["schedule"][0] < 5000

@@ -127,7 +127,8 @@ class StylizeOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; `auto` optimises in bfloat16 where the processor has it."""
     tile: int | None = None
-    """Side in pixels of the tiles that large pictures are worked in; chosen from `max_memory` when left out."""
+    """Side in pixels of the tiles that large pictures are worked in; chosen from `max_memory` when left out.
+    The steps after the one pass take tiles of twice that."""
     max_memory: str = "auto"
     """Memory that the process may take, such as 2GiB; larger pictures are worked in tiles, with the same result."""
 

@@ -220,9 +220,9 @@ class Stylizing:
         second = self._optimisation(device, limit, refining(options), refined_size(*self.size, options))
         raw = replace(self.finish, mask=None, colors=None)
         first = OnePass(painter, self.content, self.parts, self.masks, options, raw, limit)
-        if second.tile < max(second.content.shape[2:]):
-            first.tile = min(first.tile, second.tile)
-        second.tile = first.tile  # the record has one for both
+        if options.tile is None and second.tile < max(second.content.shape[2:]):
+            first.tile = min(first.tile, second.tile // 2)
+        second.tile = 2 * first.tile  # the record has one for both, and tiled steps cost twice and more
         return Refined(first, second, self.finish)
 
     def _optimisation(
