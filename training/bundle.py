@@ -17,6 +17,14 @@ from safetensors.torch import load_file, save_file
 BUNDLED = Path(__file__).parent.parent / "src/sfumato/weights/bundled"
 
 
+def valued(text: str) -> object:
+    """A number, true, false or a list where it is one."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run, or one of its files of weights")
@@ -28,7 +36,7 @@ def main() -> None:
     with safe_open(str(source), "pt") as file:
         about = json.loads(file.metadata()["sfumato"])
     about["about"]["command"] = args.command
-    about["config"].update(pair.split("=", 1) for pair in args.set)
+    about["config"].update((field, valued(text)) for field, text in (pair.split("=", 1) for pair in args.set))
     for key in ("split", "init", "out"):
         about["about"].get("options", {}).pop(key, None)
     text = json.dumps(about)
