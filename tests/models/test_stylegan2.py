@@ -289,9 +289,7 @@ def test_a_run_exports_and_resumes_to_the_bit(tmp_path: Path) -> None:
     for name, level in (("night", 20), ("day", 200)):
         folder(tmp_path / "data" / name, level=level)
     data = {"data": Pictures(tmp_path / "data", side=16)}
-    c = dataclasses.replace(
-        TINY, augmentation="ada", conditional=True, path_every=2, r1_every=2, ada_pictures=20, likeness_rate=1.0
-    )
+    c = dataclasses.replace(TINY, augmentation="ada", conditional=True, path_every=2, r1_every=2, ada_pictures=20)
     options = TrainOptions(
         steps=6, batch=4, resolution=8, threads=0, checkpoint_every=1, keep=9, log_every=1, evaluate_samples=6
     )

@@ -2,8 +2,7 @@
 
 Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (CVPR), and "Training Generative
 Adversarial Networks with Limited Data" (NeurIPS); style mixing and truncation are those of Karras et al. 2019. The
-networks are in `stylegan2_networks`. With `likeness_rate` half of the codes it learns from are real pictures' own
-(`posterior`).
+networks are in `stylegan2_networks`.
 """
 
 import dataclasses
@@ -25,7 +24,6 @@ from sfumato.losses.path_length import DECAY, path_length_penalty, path_lengths
 from sfumato.models.adversaries import Judge, shown, told_apart
 from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.latent import Reader, Space
-from sfumato.models.posterior import Posterior, inferred, likeness
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
 from sfumato.train import ada, augment
@@ -42,8 +40,6 @@ CLASS_FROM = 0.5
 """Share of the run from which it is used: at first a class moves all there is, and held back then it is not learnt."""
 CLASS_CELL = 8
 """Pixels a side over which pictures of two classes are averaged before they are compared."""
-MAPPING_RATE = 30.0
-"""Learning rate of the mapping for the likeness, next to the others': its own (0.01) lets a short run stand still."""
 FEATURE_RATE = 0.4
 """Learning rate of the feature judge's heads, next to that of the others: they win early enough."""
 
@@ -91,12 +87,6 @@ class Config:
     class_weight: float = 0.0
     """Weight of what a class should leave alone, in the second half of a run: the mean square distance of pictures of
     one code and two classes, seen at an eighth of their size."""
-    likeness_rate: float = 0.0
-    """Adam's step, next to `learning_rate`, by which real pictures get codes that draw them; 0 leaves it out."""
-    likeness_first: float = 0.0
-    """Share of the run in which that alone is learnt, before the discriminators begin."""
-    prior_weight: float = 0.0005
-    """Weight of a nat that such a code tells, beside the likeness in pixels and features."""
     conditional: bool = False
     """Learn classes too: the pictures' sub-folders, or the column `label`."""
     label: str = ""
@@ -153,9 +143,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "ada_pictures": (1, 1e12),
     "feature_weight": (0, 1e4),
     "class_weight": (0, 1e6),
-    "likeness_rate": (0, 100),
-    "likeness_first": (0, 1),
-    "prior_weight": (0, 1e6),
     "learning_rate": (1e-9, 1),
 }
 """Smallest and largest value of a field."""
@@ -189,8 +176,6 @@ class Method:
         c = self.config
         mapping = Mapping(c.code, len(c.classes), c.code, c.mapping_layers)
         found = {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
-        if c.likeness_rate:
-            found["posterior"] = Posterior(c)
         return found | beside(c.feature_judge, c.size(), len(c.classes))
 
     def optimizers(self, networks: Table[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
@@ -206,16 +191,6 @@ class Method:
             "generator": adam(c.path_every, "mapping", "synthesis"),
             "discriminator": adam(c.r1_every, "discriminator"),
         }
-        if c.likeness_rate:
-            posterior, mapping, synthesis = (list(networks[k].parameters()) for k in ("posterior", *Method.averaged))
-            rate = c.likeness_rate * c.learning_rate
-            found["likeness"] = torch.optim.Adam(
-                [
-                    {"params": posterior + synthesis, "lr": rate},
-                    {"params": mapping, "lr": rate * MAPPING_RATE},
-                ],
-                betas=(0.0, 0.99),
-            )
         return found | heads_optimizer(networks, c.learning_rate * FEATURE_RATE)
 
     def sample(self, data: Table[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -231,11 +206,8 @@ class Method:
         real, label = batch[0], batch[1] if c.classes else None
         judge = net["discriminator"]
 
-        own, losses = self.learn_likeness(run, real, label) if c.likeness_rate else (None, dict[str, Tensor]())
-        if own is not None and run.progress < c.likeness_first:
-            return losses
-        made = self.seen(run, "generator", net["synthesis"](self.codes(run, "generator", len(real), label, own)))
-        losses["generator"] = bce_generator(judge(made, label))
+        made = self.seen(run, "generator", net["synthesis"](self.codes(run, "generator", len(real), label)))
+        losses = {"generator": bce_generator(judge(made, label))}
         shown_real = self.seen(run, "features", real) if c.feature_judge else real
         losses |= teach(run, shown_real, made, losses["generator"], c.feature_weight, label)
         if c.path_weight and run.step % c.path_every == 0:
@@ -246,7 +218,7 @@ class Method:
             losses["class"] = self.classes_apart(run, label[: max(1, len(real) // 2)])
 
         with torch.no_grad():
-            made = net["synthesis"](self.codes(run, "discriminator", len(real), label, own))
+            made = net["synthesis"](self.codes(run, "discriminator", len(real), label))
         of_made = judge(self.seen(run, "made", made), label)
         of_real = judge(self.seen(run, "real", real), label)
         losses["discriminator"] = bce_discriminator(of_real, of_made)
@@ -264,8 +236,8 @@ class Method:
             losses["ada_p"] = ada.ada_probability(run)
         return losses | {"told apart": told_apart(of_real, of_made)}
 
-    def codes(self, run: Run, purpose: str, count: int, label: Tensor | None, own: Tensor | None = None) -> Tensor:
-        """N x layers x code; two codes share a picture with the chance `mixing`. The first may be given."""
+    def codes(self, run: Run, purpose: str, count: int, label: Tensor | None) -> Tensor:
+        """N x layers x code; two codes share a picture with the chance `mixing`."""
         c, layers = self.config, self.config.codes()
         z = run.randn(f"z {purpose}", count, 2, c.code)
         label = label if label is None else label[:count].repeat_interleave(2)
@@ -273,26 +245,7 @@ class Method:
         chance = run.rand(f"mixing {purpose}", count, 2)
         crossing = torch.where(chance[:, 0] < c.mixing, 1 + (chance[:, 1] * (layers - 1)).long(), layers)
         first = torch.arange(layers, device=w.device) < crossing[:, None]
-        codes = torch.where(first[:, :, None], w[:, 0], w[:, 1])
-        return codes if own is None else torch.cat([own, codes[len(own) :]])
-
-    def own_codes(self, run: Run, mapping: nn.Module, real: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Of real pictures, N x layers x code, and the nats that their posterior tells of them."""
-        z, nats = inferred(run, real)
-        w: Tensor = mapping(z, label if label is None else label[: len(real)])
-        return w[:, None].expand(-1, self.config.codes(), -1), nats
-
-    def learn_likeness(self, run: Run, real: Tensor, label: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """A step towards codes that draw the first half of these pictures; the codes, and what is to be logged.
-
-        In an optimiser of its own: what the discriminators say is no gradient of the posterior (Larsen et al. 2016,
-        algorithm 1), and many times as loud.
-        """
-        net, half = run.networks, real[: max(1, len(real) // 2)]
-        own, nats = self.own_codes(run, net["mapping"], half, label)
-        apart = likeness(run, net["synthesis"](own), half)
-        run.minimize("likeness", torch.stack(list(apart.values())).sum() + self.config.prior_weight * nats)
-        return own.detach(), {"nats": nats, **apart}
+        return torch.where(first[:, :, None], w[:, 0], w[:, 1])
 
     def seen(self, run: Run, purpose: str, pictures: Tensor) -> Tensor:
         """Pictures as the discriminator sees them."""
@@ -347,12 +300,7 @@ class Method:
         if classes:
             label = torch.arange(min(classes, 8), device=batch[0].device).repeat_interleave(columns)
         count = SHOWN if label is None else len(label)
-        rows = [self.drawn(run, "preview", count, label)]
-        if self.config.likeness_rate:
-            real = batch[0][:columns]
-            own, _ = self.own_codes(run, run.ema["mapping"], real, batch[1][:columns] if classes else None)
-            rows += [real, run.ema["synthesis"](own, "fixed").clamp(0, 1)]
-        return shown(torch.cat(rows), columns)
+        return shown(self.drawn(run, "preview", count, label), columns)
 
     def evaluate(self, run: Run, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
         """Distances to held-out pictures of the same classes on named features; the score is the Frechet distance."""
