@@ -113,9 +113,23 @@ def test_a_change_fades_towards_the_frames_border() -> None:
     assert float(made[0, 0, math.floor(place[1]), math.floor(place[0])]) == pytest.approx(0.625, abs=0.06)
     mask = torch.zeros(1, 1, 60, 64)
     mask[..., :27, :] = 1
-    half = put_back(picture, TURNED, torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.25), mask)
+    half = put_back(picture, TURNED, torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.25), mask, seamless=False)
     assert torch.equal(half[..., 27:, :], picture[..., 27:, :])
     assert torch.equal(half[..., :27, :], made[..., :27, :])
+
+
+def test_what_changes_around_a_mask_is_taken_off_within() -> None:
+    """The change is a slope over the picture and a bump in the mask: the bump alone is put there, without a step."""
+    picture = torch.full((1, 3, 32, 32), 0.5)
+    y, x = torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 32), indexing="ij")
+    mask, bump = torch.zeros(1, 1, 32, 32), torch.zeros(32, 32)
+    mask[..., 8:24, 8:24], bump[12:20, 12:20] = 1, 0.2
+    change = (0.2 * x - 0.1 * y + bump).expand(1, 3, -1, -1)
+    made = put_back(picture, (0, 0, 32, 32), torch.zeros_like(picture), change, mask)
+    assert torch.equal(made * (1 - mask), picture * (1 - mask))
+    torch.testing.assert_close(made[0, 0], 0.5 + bump, atol=0.005, rtol=0)
+    plain = put_back(picture, (0, 0, 32, 32), torch.zeros_like(picture), change, mask, seamless=False)
+    torch.testing.assert_close(plain, picture + change * mask)
 
 
 def test_a_window_and_a_frame_outside_the_picture() -> None:

@@ -169,7 +169,7 @@ class Editor:
             found = self.inverted(rgb, place, on_step)
             codes = found.codes if other is None else mixed(found.codes, other, self.layers)
             after = self.changed(found.space, codes, changes(o.set))
-            whole = put_back(whole, place, found.pictures, after, mask, whole=o.whole)
+            whole = put_back(whole, place, found.pictures, after, mask, whole=o.whole, seamless=o.seamless)
             notes += self.notes(picture, rgb, place, found, mask)
             likeness.append({"place": written(place), "psnr": round(float(found.psnr[0]), 2),
                              "seconds": round(found.seconds, 2)})  # fmt: skip

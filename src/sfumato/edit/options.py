@@ -64,6 +64,9 @@ class EditOptions:
     """Where the picture may change: masks, or classes that the segmenter names; pixels outside stay as they are."""
     except_: tuple[str, ...] = field(default=(), metadata={"name": "except"})
     """Where it must not: masks or classes."""
+    seamless: bool = True
+    """Take off what a change does around `only` too (a paler skin), so that no border shows; not where the region is
+    to turn with its surroundings, a part of the hair."""
     box: str = ""
     """The part that the generator knows, X,Y,W,H in pixels: a face. Where left out the largest middle part."""
     face: str = ""

@@ -5,10 +5,13 @@ from torch import Tensor
 
 from sfumato.edit.align import Frame, cut_out, feather, footprint, laid
 from sfumato.errors import InputError
+from sfumato.picture.membrane import membrane
 from sfumato.picture.resize import resize, resize_signed
 
 SMALLEST = 8
 """Pixels a side."""
+SWEEPS = 60
+"""Relaxations of what is carried into a mask."""
 EDGE = 0.06
 """Share of a box's short side over which a change fades at the box's inner borders."""
 
@@ -46,7 +49,14 @@ def cut(picture: Tensor, place: Place, size: tuple[int, int]) -> Tensor:
 
 
 def put_back(
-    picture: Tensor, place: Place, before: Tensor, after: Tensor, mask: Tensor | None = None, *, whole: bool = False
+    picture: Tensor,
+    place: Place,
+    before: Tensor,
+    after: Tensor,
+    mask: Tensor | None = None,
+    *,
+    whole: bool = False,
+    seamless: bool = True,
 ) -> Tensor:
     """The picture 1 x 3 x H x W with a change at a place; pixels where the mask is 0, or outside, equal to the bit.
 
@@ -56,6 +66,8 @@ def put_back(
         before: 1 x 3 x h x w, what the generator makes of the picture.
         after: what it makes of the changed codes.
         mask: 1 x 1 x H x W in [0, 1].
+        seamless: what the change does around the mask (skin turns paler with a laugh) is carried into it smoothly and
+            taken off, so that no border shows: Perez et al. 2003, equation 8.
         whole: `after` itself, not its difference from `before`: the generator's likeness with its faults.
     """
     values = after if whole else after - before
@@ -70,7 +82,10 @@ def put_back(
         fitted = resize(values, h, w) if whole else resize_signed(values, h, w)
     part = picture[..., rows, columns]
     if mask is not None:
-        amount = amount * mask[..., rows, columns]
+        within = mask[..., rows, columns]
+        if seamless and not whole and bool((within <= 0).any()):
+            fitted = fitted - membrane(fitted, within, SWEEPS)
+        amount = amount * within
     changed = torch.lerp(part, fitted, amount) if whole else part + amount * fitted
     out = picture.clone()
     out[..., rows, columns] = torch.where(amount > 0, changed.clamp(0, 1), part)
