@@ -10,6 +10,8 @@ from sfumato.picture.resize import resize, resize_signed
 
 SMALLEST = 8
 """Pixels a side."""
+FAINT = 0.01
+"""Share of a mask below which a pixel of the generator's lies outside."""
 SWEEPS = 60
 """Relaxations of what is carried into a mask."""
 EDGE = 0.06
@@ -71,6 +73,12 @@ def put_back(
         whole: `after` itself, not its difference from `before`: the generator's likeness with its faults.
     """
     values = after if whole else after - before
+    if (
+        mask is not None and seamless and not whole
+    ):  # at the generator's size: a membrane of a photograph takes a minute
+        within = cut(mask, place, (values.shape[2], values.shape[3])) > FAINT
+        if not bool(within.all()):
+            values = values - membrane(values, within, SWEEPS)
     if isinstance(place, Frame):
         rows, columns, inside = footprint(place, (picture.shape[2], picture.shape[3]))
         if not inside.numel():
@@ -82,10 +90,7 @@ def put_back(
         fitted = resize(values, h, w) if whole else resize_signed(values, h, w)
     part = picture[..., rows, columns]
     if mask is not None:
-        within = mask[..., rows, columns]
-        if seamless and not whole and bool((within <= 0).any()):
-            fitted = fitted - membrane(fitted, within, SWEEPS)
-        amount = amount * within
+        amount = amount * mask[..., rows, columns]
     changed = torch.lerp(part, fitted, amount) if whole else part + amount * fitted
     out = picture.clone()
     out[..., rows, columns] = torch.where(amount > 0, changed.clamp(0, 1), part)
