@@ -20,7 +20,7 @@ def loaded(folder: Path, name: str, dtype: torch.dtype = torch.float32) -> Any:
     if dtype != torch.float32:
         for direction in translator.directions:
             parts = translator.parts(direction)
-            for layer in (*parts.stem, *parts.inner, *parts.rise, parts.leave):
+            for layer in (*parts.stem, *parts.inner, *parts.rise, parts.leave, *filter(None, [parts.onto])):
                 layer.to(dtype)
     return translator
 
@@ -48,8 +48,7 @@ def test_tiled_equals_whole(name: str, size: tuple[int, int], tile: int, tmp_pat
         with torch.no_grad():
             whole = translator.ways[direction](picture)
         assert whole.std() > 0.05  # something is painted
-        # rounding, which instance norm makes larger in channels that are almost flat: 2e-7 was seen in three pixels
-        torch.testing.assert_close(streamed(translator, picture, tile, direction), whole, atol=2e-6, rtol=0)
+        torch.testing.assert_close(streamed(translator, picture, tile, direction), whole, atol=1e-9, rtol=0)
 
 
 def test_no_colour_jumps_where_tiles_meet(tmp_path: Path) -> None:
