@@ -156,14 +156,14 @@ def test_the_bundled_eyes_are_not_in_its_file() -> None:
 
 def test_it_learns_what_is_where_and_dots_help(photos: str, tmp_path: Path) -> None:
     made = train(
-        "colorizer", data=photos, out=str(tmp_path / "run"), steps=80, ema=20, learning_rate=1e-2, **TINY, **OPTIONS
+        "colorizer", data=photos, out=str(tmp_path / "run"), steps=120, ema=20, learning_rate=1e-2, **TINY, **OPTIONS
     )
     pixels = np.full((40, 48, 3), (150, 190, 250), np.uint8)
     pixels[20:] = (60, 130, 50)
     lab = rgb_to_lab(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)
     colorist, _ = Colorist.load(str(tmp_path / "run"))
     ab = colorist.predict(lab[:, :1] / 100)[0]
-    assert float(ab[1, :4].mean()) < -10  # blue above: b is -32; processors round otherwise, and -14 was seen
+    assert float(ab[1, :4].mean()) < -20  # blue above: b is -32
     assert float(ab[1, 6:].mean()) > 10
     assert float(made.metrics["ab error"]) < 0.7
     assert float(made.metrics["ab error, 10 dots"]) < float(made.metrics["ab error"])

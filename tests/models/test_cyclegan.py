@@ -53,7 +53,7 @@ def test_it_changes_the_colour_and_keeps_the_pattern() -> None:
             made = way(run.networks[direction])(given(pattern))
             gap, kept = judged_colour(made, pattern, wanted(pattern), given(pattern))
             assert gap < 0.5
-            assert kept > 0.8  # processors round otherwise, and 0.87 was seen
+            assert kept > 0.8  # 0.87 to 0.89 by two sets of data; without the cycle and the identity 0.62 to 0.77
 
 
 def test_the_mask_leaves_what_is_the_same_alone() -> None:

@@ -81,9 +81,19 @@ def test_a_class_adds_to_what_looks_real_and_wrong_names_are_all_others() -> Non
     label = torch.tensor([1, 2])
     assert matched(scores, None).tolist() == [[1, 2], [5, 6]]
     assert matched(scores, label).tolist() == [[31, 42], [0, 0]]
-    assert mismatched(scores, label).tolist() == [[[11, 22], [51, 62]], [[4, 4], [2, 2]]]
-    assert named(scores, torch.tensor([2, 0])) == 1
-    assert named(scores, label) == 0
+    assert mismatched(scores, label, (3,)).tolist() == [[[11, 22], [51, 62]], [[4, 4], [2, 2]]]
+    assert named(scores, torch.tensor([2, 0]), (3,)) == 1
+    assert named(scores, label, (3,)) == 0
+
+
+def test_of_several_names_one_at_a_time_is_wrong() -> None:
+    """Two columns of two and three classes: a wrong name takes the place of its own column's right one."""
+    scores = torch.tensor([[[1.0], [10], [20], [100], [200], [300]]])
+    label, groups = torch.tensor([[1, 3]]), (2, 3)
+    assert matched(scores, label).tolist() == [[1 + 20 + 200]]
+    assert mismatched(scores, label, groups).flatten().tolist() == [1 + 10 + 200, 1 + 20 + 100, 1 + 20 + 300]
+    assert named(scores, label, groups) == 0.5
+    assert named(scores, torch.tensor([[1, 4]]), groups) == 1
 
 
 def test_heads_learn_the_classes_of_real_pictures_though_nothing_is_made_well() -> None:
@@ -99,7 +109,7 @@ def test_heads_learn_the_classes_of_real_pictures_though_nothing_is_made_well() 
     assert isinstance(judge, FeatureJudge)
     scores = judge(judge.features(real))
     assert matched(scores, label).mean() > 0.5
-    assert mismatched(scores, label).mean() < -0.5
+    assert mismatched(scores, label, judge.groups).mean() < -0.5
 
 
 def test_too_small_pictures_are_refused() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sfumato.edit.directions import from_classes
 from sfumato.errors import InputError
 from sfumato.losses.adversarial import bce_discriminator, r1_penalty
 from sfumato.models.stylegan2 import Config, Method, Sampler
@@ -21,6 +22,7 @@ from sfumato.train.ada import CHANCES, ada_augment
 from sfumato.train.data import Pictures
 from sfumato.train.engine import fit
 from sfumato.train.options import TrainOptions
+from sfumato.weights.files import save_model
 
 from .steps import steps_of
 
@@ -207,6 +209,74 @@ def test_the_generator_learns_what_is_asked_of_each_class() -> None:
     assert sheet.shape == (3, 2 * 8, 8 * 8)
     assert sheet[:, :8].mean() < 0.35
     assert sheet[:, 8:].mean() > 0.65
+
+
+TWO: dict[str, Any] = {"label": "light,hue", "classes": ("light-no", "light-yes", "hue-red", "hue-grey", "hue-blue")}
+
+
+class Mixed(nn.Module):
+    """In place of a discriminator: of two columns one should be the brightness, the other red less blue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, pictures: Tensor, label: Tensor) -> Tensor:
+        wanted = torch.stack([torch.where(label[:, 0] == 0, 0.3, 0.7), (3 - label[:, 1]) * 0.3], 1)
+        return -100 * (judged(pictures) - wanted).square().sum(1) + self.unused
+
+
+def judged(pictures: Tensor) -> Tensor:
+    """N x 2: brightness, red less blue."""
+    r, _, b = pictures.mean((2, 3)).unbind(1)
+    return torch.stack([pictures.mean((1, 2, 3)), r - b], 1)
+
+
+def test_several_columns_are_learnt_at_once(tmp_path: Path) -> None:
+    c = dataclasses.replace(TINY, **TWO, learning_rate=0.02, path_weight=0.0, r1_every=1000)
+    method = Method(c)
+    run = steps_of(method)
+    label = torch.stack([torch.arange(16) % 2, 2 + torch.arange(16) % 3], 1)
+    run.networks["discriminator"] = Mixed()
+    run.optimizers["discriminator"] = torch.optim.SGD(run.networks["discriminator"].parameters(), lr=0.0)
+    for run.step in range(1, 121):
+        method.step(run, (torch.rand(16, 3, 8, 8), label))
+    assert method.preview(run, (torch.zeros(2, 3, 8, 8), label[:2])).shape == (3, 3 * 8, 8 * 8)
+
+    networks = {name: run.networks[name] for name in Method.averaged}
+    save_model(tmp_path / "m.safetensors", "stylegan2", dataclasses.asdict(c), networks, {}, dtype=torch.float32)
+    sampler, seeds = Sampler.load(tmp_path / "m.safetensors"), range(40)
+    assert sampler.groups == (2, 3)
+    free = sampler.draw(seeds)
+    assert (judged(sampler.paint(free)).std(0) > 0.1).all()  # every seed has classes of its own
+    red, blue = (judged(sampler.paint(sampler.draw(seeds, label=k))) for k in (2, 4))
+    apart = red - blue
+    assert apart[:, 1].mean() > 0.2
+    assert apart[:, 0].abs().mean() < 0.5 * red[:, 0].std()  # the other column is the seed's own as before
+    same = torch.stack([(sampler.draw(seeds, label=k) == free).flatten(1).all(1) for k in (2, 3, 4)])
+    assert (same.sum(0) == 1).all()  # one of a column's classes is the seed's own
+
+    found = {d.name: d.vector for d in from_classes(sampler.space(), range(60))}
+    assert tuple(found) == TWO["classes"]
+    torch.testing.assert_close(found["light-no"], -found["light-yes"])
+    moved = judged(sampler.paint(sampler.draw(seeds, label=2) + found["hue-blue"]))
+    assert moved[:, 1].mean() < -0.1
+
+
+def test_one_column_at_a_time_is_changed_and_what_must_change_is_not_held() -> None:
+    c = dataclasses.replace(TINY, resolution=16, **TWO, class_weight=3.0)
+    run, label = steps_of(method := Method(c)), torch.tensor([[0, 2], [1, 3], [0, 4], [1, 2]])
+    asked = list[Tensor]()
+    mapping = run.networks["mapping"]
+    mapping.register_forward_pre_hook(lambda _m, given: asked.append(given[1]))
+    for run.step in range(1, 30):
+        asked.clear()
+        method.classes_apart(run, label)
+        was, new = asked[0].chunk(2)
+        assert torch.equal(was, label)
+        assert ((was != new).sum(1) == 1).all()
+        assert (new[:, 0] < 2).all()
+        assert (new[:, 1] >= 2).all()
 
 
 def test_the_discriminator_learns_which_class_is_which() -> None:

@@ -94,10 +94,18 @@ def from_scores(name: str, codes: Tensor, scores: Tensor) -> Direction:
 
 
 def from_classes(space: Space, seeds: Sequence[int]) -> list[Direction]:
-    """Of a generator that knows classes: from the mean code of all others to that of a class, by its name."""
-    means = torch.stack([space.draw(seeds, label).mean(0) for label in range(len(space.classes))])
-    others = (means.sum(0) - means) / max(1, len(means) - 1)
-    return [Direction(n, m - o, "class") for n, m, o in zip(space.classes, means, others, strict=True)]
+    """Of a generator that knows classes: from the mean code of all others of its group to that of a class, by its name.
+
+    A seed has the same classes of all other groups throughout.
+    """
+    found, start = list[Direction](), 0
+    for size in space.groups or (len(space.classes),):
+        means = torch.stack([space.draw(seeds, label).mean(0) for label in range(start, start + size)])
+        others = (means.sum(0) - means) / max(1, size - 1)
+        names = space.classes[start : start + size]
+        found += [Direction(n, m - o, "class") for n, m, o in zip(names, means, others, strict=True)]
+        start += size
+    return found
 
 
 def from_labels(names: Sequence[str], codes: Tensor, labels: Tensor) -> list[Direction]:

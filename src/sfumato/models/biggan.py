@@ -297,7 +297,7 @@ class Method:
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         players = {"generator": Generator(c), "discriminator": Discriminator(c)}
-        return players | beside(c.feature_judge, (c.resolution, c.resolution), len(c.classes))
+        return players | beside(c.feature_judge, (c.resolution, c.resolution), (len(c.classes),) * bool(c.classes))
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         rates = {"generator": self.config.learning_rate, "discriminator": self.config.judge_rate}

@@ -36,10 +36,14 @@ CELLS = 4
 class FeatureJudge(nn.Module):
     """Pictures N x 3 x H x W in [0, 1] to features, and these to scores N x (1 + classes) x S."""
 
-    def __init__(self, source: str, size: tuple[int, int], classes: int = 0, *, places: bool = False) -> None:
-        """`source` as in `load_features`; with `places` a score at each of a layer's, which judges strokes and not the
-        composition. Raises `InputError` for pictures too small for its layers."""
+    def __init__(
+        self, source: str, size: tuple[int, int], groups: tuple[int, ...] = (), *, places: bool = False
+    ) -> None:
+        """`source` as in `load_features`; `groups` are the numbers of classes of which a picture has one each; with
+        `places` a score at each of a layer's, which judges strokes and not the composition. Raises `InputError` for
+        pictures too small for its layers."""
         super().__init__()
+        self.groups, outputs = groups, 1 + sum(groups)
         self.network = load_features(source, pooling="max")
         if min(self.network.cells(side, LAYERS[-1]) for side in size) < CELLS:
             raise InputError(f"a judge of features needs pictures of 32 px or more, not {size[1]} x {size[0]}")
@@ -54,7 +58,7 @@ class FeatureJudge(nn.Module):
             if deeper:
                 self.register_buffer(f"down_{layer}", torch.randn(width, deeper, 1, 1) / math.sqrt(2 * deeper))
             self.register_buffer(f"scale_{layer}", torch.zeros(()))
-            self.heads[layer] = local_head(width, 1 + classes) if places else head(width, min(sides), 1 + classes)
+            self.heads[layer] = local_head(width, outputs) if places else head(width, min(sides), outputs)
             deeper = width
 
     @property
@@ -116,9 +120,9 @@ def seeing(pictures: nn.Module, source: str, resolution: int, *, whole: bool = F
     return SeeingJudge(pictures, FeatureJudge(source, (resolution, resolution), places=not whole))
 
 
-def beside(source: str, size: tuple[int, int], classes: int = 0) -> dict[str, nn.Module]:
+def beside(source: str, size: tuple[int, int], groups: tuple[int, ...] = ()) -> dict[str, nn.Module]:
     """A feature judge as a family's network `feature_judge`; nothing without a source."""
-    return {"feature_judge": FeatureJudge(source, size, classes)} if source else {}
+    return {"feature_judge": FeatureJudge(source, size, groups)} if source else {}
 
 
 def heads_optimizer(networks: Mapping[str, nn.Module], rate: float = 1e-3) -> dict[str, torch.optim.Optimizer]:
@@ -134,7 +138,7 @@ def teach(
     """The generator's turn against its own discriminator, whose `loss` it is, and beside it the feature judge where the
     run has one; then the turn of that one's heads on the same pictures. What is to be logged of the latter.
 
-    `real` and `made` are N x 1 or 3 x H x W in [0, 1], `label` N the classes of both.
+    `real` and `made` are N x 1 or 3 x H x W in [0, 1], `label` N the classes of both, or N x groups.
     """
     if "feature_judge" not in run.networks:
         run.minimize("generator", loss)
@@ -151,8 +155,9 @@ def teach(
     logs["feature judge"] = hinge_discriminator(fits, fits_made)
     logs["told apart by features"] = told_apart(fits, fits_made)
     if label is not None and of_real.shape[1] > 2:
-        logs["feature judge"] = logs["feature judge"] + (1 + mismatched(of_real, label)).relu().mean()
-        logs["classes told"], logs["classes obeyed"] = named(of_real, label), named(again, label)
+        logs["feature judge"] = logs["feature judge"] + (1 + mismatched(of_real, label, heads.groups)).relu().mean()
+        logs["classes told"] = named(of_real, label, heads.groups)
+        logs["classes obeyed"] = named(again, label, heads.groups)
     run.minimize("feature_judge", logs["feature judge"])
     return logs
 
@@ -167,21 +172,34 @@ def calibrated(run: Run, judge: nn.Module, real: Tensor) -> FeatureJudge:
 
 
 def matched(scores: Tensor, label: Tensor | None) -> Tensor:
-    """N x S, the larger the more real; with the classes' numbers (N) also the more of its class."""
-    if label is None:
-        return scores[:, 0]
-    return scores[:, 0] + scores[torch.arange(len(scores), device=scores.device), 1 + label]
+    """N x S, the larger the more real; with the classes' numbers (N, or N x groups) also the more of its classes."""
+    return scores[:, 0] if label is None else scores[:, 0] + _own(scores, label).sum(1)
 
 
-def mismatched(scores: Tensor, label: Tensor) -> Tensor:
-    """The same under every wrong name: N x (classes - 1) x S."""
-    others = torch.ones_like(scores[:, 1:, 0], dtype=torch.bool).scatter_(1, label[:, None], value=False)
-    return scores[:, :1] + scores[:, 1:][others].view(len(scores), -1, scores.shape[2])
+def mismatched(scores: Tensor, label: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """The same with one name wrong, under every wrong name: N x (classes - groups) x S."""
+    own, count = _own(scores, label), scores.shape[1] - 1
+    group = torch.arange(len(groups), device=scores.device).repeat_interleave(torch.tensor(groups).to(scores.device))
+    swapped = matched(scores, label)[:, None] + scores[:, 1:] - own[:, group]
+    wrong = torch.ones(len(scores), count, dtype=torch.bool, device=scores.device)
+    wrong = wrong.scatter_(1, label.view(len(scores), -1), value=False)
+    return swapped[wrong].view(len(scores), -1, scores.shape[2])
 
 
-def named(scores: Tensor, label: Tensor) -> Tensor:
-    """Share of the pictures whose class all places together name rightly."""
-    return (scores[:, 1:].mean(2).argmax(1) == label).float().mean()
+def named(scores: Tensor, label: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """Share of the classes that all places together name rightly."""
+    start, right = 0, list[Tensor]()
+    means = scores[:, 1:].mean(2)
+    for size, own in zip(groups, label.view(len(scores), -1).unbind(1), strict=True):
+        right.append((means[:, start : start + size].argmax(1) == own - start).float().mean())
+        start += size
+    return torch.stack(right).mean()
+
+
+def _own(scores: Tensor, label: Tensor) -> Tensor:
+    """The scores of the pictures' own classes: N x groups x S."""
+    rows = label.view(len(scores), -1, 1)
+    return scores[:, 1:].gather(1, rows.expand(-1, -1, scores.shape[2]))
 
 
 def head(width: int, side: int, outputs: int) -> nn.Sequential:

@@ -46,6 +46,8 @@ class Space:
     """N x layers x width on the CPU, of seeds and a class's number."""
     readers: tuple[Reader, ...] = ()
     classes: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
+    """How many of the classes belong together, of each of which a picture has one; all where left out."""
     tied: bool = True
     """Whether what is drawn is one code for all layers: W of StyleGAN, in which layers of their own are W+."""
     noises: tuple[str, ...] = ()

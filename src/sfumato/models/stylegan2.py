@@ -27,8 +27,8 @@ from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
 from sfumato.train import ada, augment
+from sfumato.train.attributes import Attributes, attribute_classes, sizes
 from sfumato.train.data import Pictures, crop
-from sfumato.train.labels import Numbers, classes_of, indices
 from sfumato.train.run import Run
 from sfumato.weights.files import load_model
 
@@ -40,6 +40,8 @@ CLASS_FROM = 0.5
 """Share of the run from which it is used: at first a class moves all there is, and held back then it is not learnt."""
 CLASS_CELL = 8
 """Pixels a side over which pictures of two classes are averaged before they are compared."""
+CLASS_MOST = 0.15
+"""Distance of colours, RGB in [0, 1], past which a place counts as what the class is about, and is left alone."""
 FEATURE_RATE = 0.4
 """Learning rate of the feature judge's heads, next to that of the others: they win early enough."""
 
@@ -90,9 +92,9 @@ class Config:
     conditional: bool = False
     """Learn classes too: the pictures' sub-folders, or the column `label`."""
     label: str = ""
-    """Column of labels.csv that names a picture's class."""
+    """Column of labels.csv that names a picture's class; of several, with commas between, a picture has one of each."""
     classes: tuple[str, ...] = ()
-    """Names of the classes; read from the data."""
+    """Names of the classes, column by column; read from the data."""
     crop_scale: tuple[float, float] = (1.0, 1.0)
     """Side of a crop relative to the largest that fits."""
     flip: bool = True
@@ -161,22 +163,23 @@ class Method:
         for name in config.augmentations:
             if name not in ada.CATEGORIES:
                 raise unknown("augmentation", name, ada.CATEGORIES)
-        self.numbers, self.judge = Numbers(config.classes, config.label), Judge(config.features)
+        self.numbers, self.judge = Attributes(config.classes, config.label), Judge(config.features)
+        self.sizes = sizes(config.classes, config.label)
 
     def fitted(self, data: Table[str, Pictures]) -> "Method":
         """With the classes that the data have."""
         c = self.config
         if c.classes:
-            indices(data["data"], c.classes, c.label)
+            self.numbers.table(data["data"])
         elif c.conditional or c.label:
-            return Method(dataclasses.replace(c, classes=classes_of(data["data"], c.label)))
+            return Method(dataclasses.replace(c, classes=attribute_classes(data["data"], c.label)))
         return self
 
     def networks(self) -> dict[str, nn.Module]:
         c = self.config
         mapping = Mapping(c.code, len(c.classes), c.code, c.mapping_layers)
         found = {"mapping": mapping, "synthesis": Synthesis(c), "discriminator": Discriminator(c)}
-        return found | beside(c.feature_judge, c.size(), len(c.classes))
+        return found | beside(c.feature_judge, c.size(), self.sizes)
 
     def optimizers(self, networks: Table[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         """Adam with its memory shortened for the lazy steps between the others (appendix B)."""
@@ -194,11 +197,14 @@ class Method:
         return found | heads_optimizer(networks, c.learning_rate * FEATURE_RATE)
 
     def sample(self, data: Table[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """A picture and, with classes, its class's number."""
+        """A picture and, with classes, its class's number; of several columns a number each."""
         c, pictures = self.config, data["data"]
         index = pictures.draw(rng)
         picture = crop(pictures[index], rng, size=c.size(), scale=c.crop_scale, flip=c.flip)
-        return (picture, torch.tensor(self.numbers(pictures, index))) if c.classes else (picture,)
+        if not c.classes:
+            return (picture,)
+        numbers = torch.tensor(self.numbers(pictures, index))
+        return picture, numbers if len(self.sizes) > 1 else numbers[0]
 
     def step(self, run: Run, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The generator's turn, then the discriminator's; each is followed by its lazy regularisation."""
@@ -240,7 +246,7 @@ class Method:
         """N x layers x code; two codes share a picture with the chance `mixing`."""
         c, layers = self.config, self.config.codes()
         z = run.randn(f"z {purpose}", count, 2, c.code)
-        label = label if label is None else label[:count].repeat_interleave(2)
+        label = label if label is None else label[:count].repeat_interleave(2, 0)
         w = run.networks["mapping"](z.flatten(0, 1), label).view(count, 2, 1, c.code)
         chance = run.rand(f"mixing {purpose}", count, 2)
         crossing = torch.where(chance[:, 0] < c.mixing, 1 + (chance[:, 1] * (layers - 1)).long(), layers)
@@ -279,11 +285,18 @@ class Method:
         """
         c, net, count = self.config, run.networks, len(label)
         z = run.randn("z classes", count, c.code)
-        further = 1 + (run.rand("other classes", count) * (len(c.classes) - 1)).long()
-        w = net["mapping"](z.repeat(2, 1), torch.cat([label, (label + further) % len(c.classes)]))
+        which = (run.rand("other column", count) * len(self.sizes)).long()
+        size = torch.tensor(self.sizes, device=label.device)
+        first, most = (size.cumsum(0) - size)[which], size[which]
+        further = 1 + (run.rand("other classes", count) * (most - 1)).long()
+        rows = label.view(count, -1)
+        new = first + (rows.gather(1, which[:, None])[:, 0] - first + further) % most
+        other = rows.scatter(1, which[:, None], new[:, None]).view_as(label)
+        w = net["mapping"](z.repeat(2, 1), torch.cat([label, other]))
         made = F.avg_pool2d(net["synthesis"](w[:, None].expand(-1, c.codes(), -1)), CLASS_CELL, ceil_mode=True)
-        one, other = made.chunk(2)
-        apart = (one - other).square().mean()
+        one, two = made.chunk(2)
+        apart = (one - two).square().sum(1)
+        apart = (apart / (1 + apart / CLASS_MOST**2)).mean() / 3  # what must change may change wholly
         run.minimize("generator", apart * (c.class_weight * CLASS_EVERY))
         return apart.detach()
 
@@ -293,12 +306,19 @@ class Method:
         made: Tensor = run.ema["synthesis"](w[:, None].expand(-1, self.config.codes(), -1), "fixed")
         return made.clamp(0, 1)
 
+    def every(self, rows: int, device: torch.device) -> Tensor:
+        """The k-th class of every column in row k, the first again after a column's last: rows, or rows x columns."""
+        numbers, start = list[Tensor](), 0
+        for size in self.sizes:
+            numbers.append(start + torch.arange(rows, device=device) % size)
+            start += size
+        return torch.stack(numbers, 1) if len(numbers) > 1 else numbers[0]
+
     def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:
         """The same codes every time; with classes one a row, as far as they fit."""
-        classes, label = len(self.config.classes), None
-        columns = 8
-        if classes:
-            label = torch.arange(min(classes, 8), device=batch[0].device).repeat_interleave(columns)
+        columns, label = 8, None
+        if self.sizes:
+            label = self.every(min(max(self.sizes), 8), batch[0].device).repeat_interleave(columns, 0)
         count = SHOWN if label is None else len(label)
         return shown(self.drawn(run, "preview", count, label), columns)
 
@@ -348,14 +368,22 @@ class Sampler:
     def classes(self) -> tuple[str, ...]:
         return self.config.classes
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """How many classes each column has."""
+        return sizes(self.config.classes, self.config.label)
+
     def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:
         """Codes pulled towards their mean: `truncation` 1 leaves them, 0 gives the mean picture (2019, appendix B)."""
-        count = len(self.classes)
-        numbers = None
-        if count:
-            own = (uniform(seeds, purpose="label") * count).long()
-            numbers = (own if label is None else torch.full_like(own, label)).to(self.device)
-        w = self.mapping(normal(seeds, self.config.code).to(self.device), numbers)
+        numbers, start = list[Tensor](), 0
+        chance = uniform(seeds, max(1, len(self.groups)), purpose="label")
+        for column, size in enumerate(self.groups):
+            own = start + (chance[:, column] * size).long()
+            given = label is not None and start <= label < start + size
+            numbers.append(torch.full_like(own, cast(int, label)) if given else own)
+            start += size
+        rows = torch.stack(numbers, 1).to(self.device) if numbers else None
+        w = self.mapping(normal(seeds, self.config.code).to(self.device), rows)
         w = torch.lerp(cast(Tensor, self.mapping.w_avg), w, truncation)
         return w[:, None].expand(-1, self.config.codes(), -1).cpu()
 
@@ -393,6 +421,6 @@ class Sampler:
         )
         return Space(
             "stylegan2", self.config.codes(), self.config.code, self.size, self.synthesis, self.device, painted,
-            lambda seeds, label: self.draw(seeds, label=label), readers, self.classes,
+            lambda seeds, label: self.draw(seeds, label=label), readers, self.classes, self.groups,
             noises=tuple(name for name, _ in self.synthesis.named_buffers() if name.endswith("noise_const")),
         )  # fmt: skip

@@ -63,12 +63,14 @@ class Mapping(nn.Module):
             self.register_buffer("w_avg", torch.zeros(outputs))
 
     def forward(self, z: Tensor | None, label: Tensor | None = None) -> Tensor:
-        """N x code of z N x inputs and whole numbers N."""
+        """N x code of z N x inputs and whole numbers N, or N x several that all hold."""
         parts = [] if z is None else [pixel_norm(z.float())]
         device = z.device if z is not None else cast(Tensor, label).device
         with torch.autocast(device.type, enabled=False):
             if self.classes:
-                parts.append(pixel_norm(self.embed(F.one_hot(cast(Tensor, label), self.classes).float())))
+                numbers = cast(Tensor, label)
+                hot = F.one_hot(numbers.view(len(numbers), -1), self.classes).sum(1)
+                parts.append(pixel_norm(self.embed(hot.float())))
             w = torch.cat(parts, 1)
             for i in range(self.layers):
                 w = leaky(self.get_submodule(f"fc{i}")(w, ROOT2))
