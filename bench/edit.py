@@ -57,6 +57,11 @@ def drawn(attribute: str, wanted: str, count: int, style: str) -> list[tuple[Fac
     return found
 
 
+def direction_name(editor: Editor, attribute: str, wanted: str) -> str:
+    """Of the class: of a generator with several columns it has the column's name before it."""
+    return wanted if wanted in editor.named else f"{attribute}-{wanted}"
+
+
 def odds(judge: Trained, pictures: Tensor, wanted: str) -> Tensor:
     chance = judge.chances(pictures)[:, judge.classes.index(wanted)].clamp(1e-6, 1 - 1e-6)
     return (chance / (1 - chance)).log()
@@ -103,11 +108,12 @@ def kinds(editor: Editor, judges: dict[str, Trained], attribute: str, wanted: st
     }
     if others:
         found["label, orthogonal to others"] = along(orthogonal(label, others))
-    if wanted in editor.named:
-        found["class"] = along(editor.named[wanted])
-        late = torch.zeros_like(editor.named[wanted].vector)
-        late[space.layers // 3 :] = editor.named[wanted].vector[space.layers // 3 :]
-        found["class, later layers"] = along(replace(editor.named[wanted], vector=late))
+    own_class = editor.named.get(direction_name(editor, attribute, wanted))
+    if own_class is not None:
+        found["class"] = along(own_class)
+        late = torch.zeros_like(own_class.vector)
+        late[space.layers // 3 :] = own_class.vector[space.layers // 3 :]
+        found["class, later layers"] = along(replace(own_class, vector=late))
     deviations = style_deviations(space, codes)
     readers = {r.name: r for r in space.readers if r.styles}
     correlations = []

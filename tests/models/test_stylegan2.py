@@ -263,6 +263,20 @@ def test_several_columns_are_learnt_at_once(tmp_path: Path) -> None:
     assert moved[:, 1].mean() < -0.1
 
 
+def test_made_pictures_have_the_shares_of_the_data(tmp_path: Path) -> None:
+    for shares, wanted in (
+        ((0.25, 0.75, 0.5, 0.5, 0.0), [0.25, 0.75, 0.5, 0.5, 0.0]),
+        ((), [0.5, 0.5, 1 / 3, 1 / 3, 1 / 3]),
+    ):
+        c = dataclasses.replace(TINY, **TWO, shares=shares)
+        networks = {name: Method(c).networks()[name] for name in Method.averaged}
+        save_model(tmp_path / "m.safetensors", "stylegan2", dataclasses.asdict(c), networks, {})
+        sampler, seeds = Sampler.load(tmp_path / "m.safetensors"), range(600)
+        free = sampler.draw(seeds)
+        own = torch.stack([(sampler.draw(seeds, label=k) == free).flatten(1).all(1) for k in range(5)])
+        torch.testing.assert_close(own.float().mean(1), torch.tensor(wanted), atol=0.06, rtol=0)
+
+
 def test_one_column_at_a_time_is_changed_and_what_must_change_is_not_held() -> None:
     c = dataclasses.replace(TINY, resolution=16, **TWO, class_weight=3.0)
     run, label = steps_of(method := Method(c)), torch.tensor([[0, 2], [1, 3], [0, 4], [1, 2]])

@@ -28,6 +28,7 @@ def test_classes_of_several_columns_are_one_list(faces: Pictures) -> None:
     assert sizes(found, "mouth,glasses") == (3, 2)
     assert Attributes(found, "mouth,glasses").table(faces) == [(2, 3), (1, 4), (2, 4), (0, 3)]
     assert Attributes(found, "mouth,glasses")(faces, 1) == (1, 4)
+    assert Attributes(found, "mouth,glasses").shares(faces) == (0.25, 0.25, 0.5, 0.5, 0.5)
 
 
 def test_one_column_is_as_it_was(faces: Pictures) -> None:

@@ -95,6 +95,8 @@ class Config:
     """Column of labels.csv that names a picture's class; of several, with commas between, a picture has one of each."""
     classes: tuple[str, ...] = ()
     """Names of the classes, column by column; read from the data."""
+    shares: tuple[float, ...] = ()
+    """Share of the pictures that each has, so that made ones are as the data; read from them, all the same without."""
     crop_scale: tuple[float, float] = (1.0, 1.0)
     """Side of a crop relative to the largest that fits."""
     flip: bool = True
@@ -172,7 +174,9 @@ class Method:
         if c.classes:
             self.numbers.table(data["data"])
         elif c.conditional or c.label:
-            return Method(dataclasses.replace(c, classes=attribute_classes(data["data"], c.label)))
+            classes = attribute_classes(data["data"], c.label)
+            shares = Attributes(classes, c.label).shares(data["data"])
+            return Method(dataclasses.replace(c, classes=classes, shares=shares))
         return self
 
     def networks(self) -> dict[str, nn.Module]:
@@ -375,17 +379,19 @@ class Sampler:
 
     def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:
         """Codes pulled towards their mean: `truncation` 1 leaves them, 0 gives the mean picture (2019, appendix B)."""
-        numbers, start = list[Tensor](), 0
+        numbers, start, c = list[Tensor](), 0, self.config
         chance = uniform(seeds, max(1, len(self.groups)), purpose="label")
+        shares = torch.tensor(c.shares or [1 / size for size in self.groups for _ in range(size)])
         for column, size in enumerate(self.groups):
-            own = start + (chance[:, column] * size).long()
+            ends = shares[start : start + size - 1].cumsum(0)
+            own = start + torch.bucketize(chance[:, column], ends, right=True)
             given = label is not None and start <= label < start + size
             numbers.append(torch.full_like(own, cast(int, label)) if given else own)
             start += size
         rows = torch.stack(numbers, 1).to(self.device) if numbers else None
-        w = self.mapping(normal(seeds, self.config.code).to(self.device), rows)
+        w = self.mapping(normal(seeds, c.code).to(self.device), rows)
         w = torch.lerp(cast(Tensor, self.mapping.w_avg), w, truncation)
-        return w[:, None].expand(-1, self.config.codes(), -1).cpu()
+        return w[:, None].expand(-1, c.codes(), -1).cpu()
 
     def blend(self, first: Tensor, last: Tensor, share: float) -> Tensor:
         """A straight line, which is what w is for."""

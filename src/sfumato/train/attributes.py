@@ -1,6 +1,7 @@
 """What a picture is by several columns of its table at once: a class of each, all in one list."""
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -59,3 +60,8 @@ class Attributes:
             found.append([start + number for number in indices(pictures, bare, column)])
             start += size
         return list(zip(*found, strict=True))
+
+    def shares(self, pictures: "Pictures") -> tuple[float, ...]:
+        """The share of the pictures that has each class: a column's add up to 1."""
+        counts = Counter(number for row in self.table(pictures) for number in row)
+        return tuple(counts[number] / len(pictures) for number in range(len(self.classes)))
