@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Edited faces to look at: drawn faces that were not trained on, a pair of rows an edit, ours above the true one.
 
-    python bench/edit_sheet.py faces --style micah --to mouth=laughing glasses=round hair=full -o edits.png
+    python bench/edit_sheet.py portraits --to mouth=laughing@2 glasses=round@3 hair=full -o edits.png
 
 The faces are the first of a seed, none left out. Each is inverted as `sfumato edit` does it and moved by the class's
 direction. With `--only` the change is kept where the true edit changes something, a little more, as one would paint it.
@@ -33,11 +33,12 @@ def main() -> None:
     parser.add_argument("--to", nargs="+", required=True, metavar="ATTRIBUTE=VARIANT[@STRENGTH]")
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--only", action="store_true", help="in the true edit's region")
+    parser.add_argument("--steps", type=int, default=0, help="of descent after the encoder's codes")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("-o", "--out", required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    editor = Editor(args.model)
+    editor = Editor(args.model, steps=args.steps)
     side = editor.space.size[0]
     faces = [face(args.style, SEED, i) for i in range(args.count)]
     before = torch.cat([tensor(f.pixels(side)) for f in faces])

@@ -384,7 +384,7 @@ class Sampler:
         shares = torch.tensor(c.shares or [1 / size for size in self.groups for _ in range(size)])
         for column, size in enumerate(self.groups):
             ends = shares[start : start + size - 1].cumsum(0)
-            own = start + torch.bucketize(chance[:, column], ends, right=True)
+            own = start + torch.bucketize(chance[:, column].contiguous(), ends, right=True)
             given = label is not None and start <= label < start + size
             numbers.append(torch.full_like(own, cast(int, label)) if given else own)
             start += size
