@@ -291,3 +291,11 @@ def test_the_bundled_faces_know_a_face_from_a_cat() -> None:
     own = editor.decode(editor.space.draw([77]))[0]
     assert any("hardly what this generator makes: its likeness" in n for n in editor(cat).notes)
     assert not any("hardly" in n for n in editor(own).notes)
+
+
+def test_with_the_encoder_alone_only_what_is_far_off_is_warned_of() -> None:
+    editor = Editor("portraits", set=("hair-full=2",), steps=0, segmenter="none")
+    faces = editor.decode(editor.space.draw(range(6)))
+    assert not any("hardly" in n for face in faces for n in editor(face).notes)
+    wave = Path(sfumato.__file__).parent / "demo" / "paintings" / "great_wave.jpg"
+    assert any("hardly what this generator makes" in n for n in editor(wave).notes)
