@@ -44,6 +44,8 @@ def test_what_cannot_be_is_said(faces: Pictures) -> None:
         attribute_classes(faces, "mouth,mouth")
     with pytest.raises(InputError, match="every column once"):
         attribute_classes(faces, "mouth,")
+    with pytest.raises(InputError, match="could not be told apart"):
+        attribute_classes(faces, "mouth,mouth-form")
     with pytest.raises(InputError, match="hair"):
         attribute_classes(faces, "mouth,hair")
     with pytest.raises(InputError, match="class of 0"):

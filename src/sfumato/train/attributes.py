@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from sfumato.errors import InputError
@@ -24,6 +25,9 @@ def attribute_classes(pictures: "Pictures", label: str) -> tuple[str, ...]:
         return classes_of(pictures, label)
     if len(set(named)) < len(named) or "" in named:
         raise InputError(f"name every column once, with commas between, not {label!r}")
+    for one, other in permutations(named, 2):
+        if other.startswith(f"{one}-"):
+            raise InputError(f"the classes of the columns {one!r} and {other!r} could not be told apart: rename one")
     return tuple(f"{column}-{name}" for column in named for name in classes_of(pictures, column))
 
 
