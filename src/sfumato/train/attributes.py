@@ -1,13 +1,12 @@
 """What a picture is by several columns of its table at once: a class of each, all in one list."""
 
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING
 
 from sfumato.errors import InputError
-from sfumato.train.labels import classes_of, indices
+from sfumato.train.labels import Numbers, classes_of
 
 if TYPE_CHECKING:
     from sfumato.train.data import Pictures
@@ -40,30 +39,24 @@ def sizes(classes: Sequence[str], label: str) -> tuple[int, ...]:
 
 
 class Attributes:
-    """Any picture's numbers in the list of classes, its data's table read once; threads may share it."""
+    """Any picture's numbers in the list of classes; threads may share it."""
 
     def __init__(self, classes: tuple[str, ...], label: str) -> None:
-        self.classes, self.label = classes, label
-        self._found: dict[int, list[tuple[int, ...]]] = {}
-        self._lock = threading.Lock()
+        self.classes = classes
+        self._columns, start, named = list[tuple[int, Numbers]](), 0, columns(label)
+        for column, size in zip(named, sizes(classes, label), strict=bool(classes)):
+            own = classes[start : start + size]
+            bare = own if len(named) == 1 else tuple(name.removeprefix(f"{column}-") for name in own)
+            self._columns.append((start, Numbers(bare, column)))
+            start += size
 
     def __call__(self, pictures: "Pictures", index: int) -> tuple[int, ...]:
         """A number a column. Raises `InputError` for a label that is not among the classes."""
-        with self._lock:
-            if id(pictures) not in self._found:
-                self._found[id(pictures)] = self.table(pictures)
-            return self._found[id(pictures)][index]
+        return tuple(start + numbers(pictures, index) for start, numbers in self._columns)
 
     def table(self, pictures: "Pictures") -> list[tuple[int, ...]]:
         """The same of all pictures."""
-        found, start = list[list[int]](), 0
-        named = columns(self.label)
-        for column, size in zip(named, sizes(self.classes, self.label), strict=True):
-            own = self.classes[start : start + size]
-            bare = own if len(named) == 1 else tuple(name.removeprefix(f"{column}-") for name in own)
-            found.append([start + number for number in indices(pictures, bare, column)])
-            start += size
-        return list(zip(*found, strict=True))
+        return [self(pictures, index) for index in range(len(pictures))]
 
     def shares(self, pictures: "Pictures") -> tuple[float, ...]:
         """The share of the pictures that has each class: a column's add up to 1."""
