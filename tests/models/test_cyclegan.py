@@ -43,17 +43,27 @@ def test_the_losses_are_the_papers() -> None:
     assert run.minimized == [("generators", pytest.approx(total)), ("judges", pytest.approx(float(judges)))]
 
 
-def test_it_changes_the_colour_and_keeps_the_pattern() -> None:
-    run = steps_of(Method(Config(**{**TINY, "learning_rate": 3e-3, "judge_rate": 2e-3, "identity_weight": 0.5})))
+def learnt(**given: float) -> list[tuple[float, float]]:
+    """Of both directions after 200 steps: how far from the wanted colour, how much of the pattern is kept."""
+    run = steps_of(Method(Config(**{**TINY, "learning_rate": 3e-3, "judge_rate": 2e-3, **given})))
     for seed in range(200):
         run.go(*batch_of(4, seed))
-    pattern = brightness(16, 999)
+    pattern, found = brightness(16, 999), list[tuple[float, float]]()
     with torch.no_grad():
-        for direction, given, wanted in (("a_to_b", red, blue), ("b_to_a", blue, red)):
-            made = way(run.networks[direction])(given(pattern))
-            gap, kept = judged_colour(made, pattern, wanted(pattern), given(pattern))
-            assert gap < 0.5
-            assert kept > 0.8  # 0.87 to 0.89 by two sets of data; without the cycle and the identity 0.62 to 0.77
+        for direction, had, wanted in (("a_to_b", red, blue), ("b_to_a", blue, red)):
+            made = way(run.networks[direction])(had(pattern))
+            gap, kept = judged_colour(made, pattern, wanted(pattern), had(pattern))
+            found.append((float(gap), float(kept)))
+    return found
+
+
+def test_it_changes_the_colour_and_keeps_the_pattern() -> None:
+    """The pattern by its losses: 0.87 to 0.89 of it was seen, 0.62 to 0.77 without the cycle and the identity."""
+    without = learnt(identity_weight=0.0, cycle_weight=0.0)
+    for (gap, kept), (_, lost) in zip(learnt(identity_weight=0.5), without, strict=True):
+        assert gap < 0.5
+        assert kept > 0.8
+        assert kept > lost + 0.1
 
 
 def test_the_mask_leaves_what_is_the_same_alone() -> None:
