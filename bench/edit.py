@@ -59,7 +59,7 @@ def drawn(attribute: str, wanted: str, count: int, style: str) -> list[tuple[Fac
 
 def direction_name(editor: Editor, attribute: str, wanted: str) -> str:
     """Of the class: of a generator with several columns it has the column's name before it."""
-    return wanted if wanted in editor.named else f"{attribute}-{wanted}"
+    return wanted if wanted in editor.own else f"{attribute}-{wanted}"
 
 
 def odds(judge: Trained, pictures: Tensor, wanted: str) -> Tensor:
@@ -83,7 +83,7 @@ def kinds(editor: Editor, judges: dict[str, Trained], attribute: str, wanted: st
     own = [d for d in own if d.name != wanted]
 
     def along(direction: Direction) -> Painted:
-        return lambda c, s: space.show(c + s * direction.vector)
+        return lambda c, s: space.show(c + direction.at(c, s))
 
     def steered(name: str, sign: float) -> Painted:
         def paint(c: Tensor, s: float) -> Tensor:
@@ -108,12 +108,12 @@ def kinds(editor: Editor, judges: dict[str, Trained], attribute: str, wanted: st
     }
     if others:
         found["label, orthogonal to others"] = along(orthogonal(label, others))
-    own_class = editor.named.get(direction_name(editor, attribute, wanted))
-    if own_class is not None:
+    name = direction_name(editor, attribute, wanted)
+    if name in editor.own:
+        own_class, late = editor.direction(name), torch.arange(space.layers)[:, None] >= space.layers // 3
         found["class"] = along(own_class)
-        late = torch.zeros_like(own_class.vector)
-        late[space.layers // 3 :] = own_class.vector[space.layers // 3 :]
-        found["class, later layers"] = along(replace(own_class, vector=late))
+        found["class, one vector"] = along(replace(own_class, slope=None))
+        found["class, later layers"] = lambda c, s: space.show(c + own_class.at(c, s) * late)
     deviations = style_deviations(space, codes)
     readers = {r.name: r for r in space.readers if r.styles}
     correlations = []

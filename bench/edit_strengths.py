@@ -44,7 +44,7 @@ def main() -> None:
         before = torch.cat([tensor(a.pixels(side)) for a, _ in drawn(attribute, wanted, args.count, args.style)])
         start = None if editor.encoder is None else editor.encoder.encode(before)
         found = invert(editor.space, before, editor.features, editor.inverting, start=start)
-        way = editor.named[direction_name(editor, attribute, wanted)].vector
+        way = editor.direction(direction_name(editor, attribute, wanted)).at(found.codes)
 
         def answers(pictures: Tensor, own: str = attribute) -> Tensor:
             return torch.stack([judge.chances(pictures).argmax(1) for name, judge in judges.items() if name != own])

@@ -1,15 +1,15 @@
 """Directions against closed forms: eigenvectors, principal components, a score whose gradient is known."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.edit.directions import (
     Direction,
-    from_classes,
     from_labels,
     from_scores,
     learnt,
@@ -17,9 +17,11 @@ from sfumato.edit.directions import (
     principal,
     read_directions,
     sefa,
+    toward_class,
     write_directions,
 )
 from sfumato.errors import InputError
+from sfumato.models.latent import Space
 
 from .made import space_of, style_generator
 
@@ -108,14 +110,32 @@ def test_a_networks_scores_lead_where_they_grow(tmp_path: Path) -> None:
     assert float((after - before).mean()) > 0.5 * float(before.std())
 
 
-def test_classes_are_directions(tmp_path: Path) -> None:
+def test_a_class_is_reached_from_every_other_and_left_along_one_way(tmp_path: Path) -> None:
     space = space_of(tmp_path, "biggan")
-    a, b = from_classes(space, range(50))
-    assert (a.name, b.name) == ("a", "b")
-    torch.testing.assert_close(a.vector, -b.vector)
-    torch.testing.assert_close(a.vector[:, :3], torch.zeros(3, 3), atol=1e-6, rtol=0)  # the noise is the same
-    moved = space.draw([3], 1) + a.vector
-    torch.testing.assert_close(moved, space.draw([3], 0), atol=1e-5, rtol=0)
+    a = toward_class(space, "a", range(60))
+    inside, outside = (space.draw(range(100, 105), label) for label in (0, 1))
+    torch.testing.assert_close(outside + a.at(outside), inside, atol=0.02, rtol=0)
+    torch.testing.assert_close(inside + a.at(inside), inside, atol=0.02, rtol=0)
+    torch.testing.assert_close(a.at(outside)[:, :, :3], torch.zeros(5, 3, 3), atol=0.02, rtol=0)  # the noise is kept
+    torch.testing.assert_close(a.at(outside, 1.5), 1.5 * a.at(outside))
+    torch.testing.assert_close(a.at(inside, -2.0), (-2 * a.vector).expand_as(inside))
+    assert float((inside - outside).abs().max()) > 0.5
+
+
+def test_the_way_to_a_class_depends_on_the_code() -> None:
+    """Codes (z, 0) of one class and (0, z) of the other: their means are the same, no one vector leads anywhere."""
+
+    def drawn(seeds: Sequence[int], label: int | None) -> Tensor:
+        z = torch.cat([torch.randn(1, 3, generator=torch.Generator().manual_seed(s)) for s in seeds])
+        both = torch.stack([z, 0 * z] if not label else [0 * z, z], 1).flatten(1)
+        return both[:, None].expand(-1, 2, -1)
+
+    space = Space("made", 2, 6, (8, 8), nn.Identity(), torch.device("cpu"), lambda _n, c: c, drawn, classes=("x", "y"))
+    way, codes = toward_class(space, "y", range(2000)), drawn(range(5000, 5010), 0)
+    assert float(way.vector.norm()) < 0.1 * float(way.at(codes).norm(dim=(1, 2)).mean())
+    torch.testing.assert_close(codes + way.at(codes), drawn(range(5000, 5010), 1), atol=0.1, rtol=0)
+    layered = torch.cat([codes[:, :1], drawn(range(5000, 5010), 1)[:, 1:]], 1)  # one layer is there already
+    assert float(way.at(layered)[:, 1].abs().max()) < 0.1 < float(way.at(layered)[:, 0].abs().max())
 
 
 def test_labels_lead_from_the_mean_of_all_others() -> None:

@@ -86,7 +86,7 @@ def test_the_change_is_the_directions() -> None:
     pixels = read_picture("small.png").rgb
     found = strong.inverted(torch.from_numpy(pixels).permute(2, 0, 1)[None], (0, 0, 16, 16))
     moved = found.codes.clone()
-    moved[:, 2:4] += 0.3 * strong.direction("smile").vector[2:4]
+    moved[:, 2:4] += strong.direction("smile").at(found.codes, 0.3)[:, 2:4]
     wanted = torch.from_numpy(pixels).permute(2, 0, 1) + strong.decode(moved)[0] - found.pictures[0]
     torch.testing.assert_close(strong("small.png").tensor[0], wanted.clamp(0, 1), atol=1e-5, rtol=0)
 

@@ -29,10 +29,21 @@ class Direction:
 
     name: str
     vector: Tensor
-    """layers x width; a strength of 1 is one deviation of drawn codes along it, or the way from the others' mean to a
-    class's."""
+    """layers x width; a strength of 1 is one deviation of drawn codes along it, or the whole way to a class."""
     kind: str
     """`sefa`, `pca`, `label`, `class`."""
+    slope: Tensor | None = None
+    """How the way depends on where it begins: layers x width x width, or 1 x width x width for all layers alike."""
+    origin: Tensor | None = None
+    """layers x width, where the way is `vector`; together with `slope`."""
+
+    def at(self, codes: Tensor, strength: float = 1.0) -> Tensor:
+        """What to add to codes N x layers x width. Less than nothing leads back along `vector` from everywhere: there
+        is one place to become like, and many to become unlike."""
+        if self.slope is None or self.origin is None or strength < 0:
+            return strength * self.vector.expand_as(codes)
+        turned = ((codes - self.origin).transpose(0, 1) @ self.slope).transpose(0, 1)
+        return strength * (self.vector + turned)
 
 
 def sefa(space: Space, count: int, deviation: Tensor, layers: Sequence[int] | None = None) -> list[Direction]:
@@ -93,19 +104,30 @@ def from_scores(name: str, codes: Tensor, scores: Tensor) -> Direction:
     return Direction(name, vector.expand(codes.shape[1], -1).clone() if tied else vector.view(codes.shape[1:]), "label")
 
 
-def from_classes(space: Space, seeds: Sequence[int]) -> list[Direction]:
-    """Of a generator that knows classes: from the mean code of all others of its group to that of a class, by its name.
+def toward_class(space: Space, name: str, seeds: Sequence[int]) -> Direction:
+    """Of a generator that knows classes: what to add to a code so that the same noise is in that class of its group.
 
-    A seed has the same classes of all other groups throughout.
+    Where codes come of noise and class by a network there is no one such vector: the way differs from face to face. So
+    it is a linear function of the code, ridge regression on pairs of codes of one seed, in its own class of the group
+    and in the one asked for; a code that is in the class already hardly moves. `vector` is the way from the mean.
     """
-    found, start = list[Direction](), 0
+    label, start = space.classes.index(name), 0
     for size in space.groups or (len(space.classes),):
-        means = torch.stack([space.draw(seeds, label).mean(0) for label in range(start, start + size)])
-        others = (means.sum(0) - means) / max(1, size - 1)
-        names = space.classes[start : start + size]
-        found += [Direction(n, m - o, "class") for n, m, o in zip(names, means, others, strict=True)]
+        if label < start + size:
+            break
         start += size
-    return found
+    own = [(start + k, list(seeds)[k::size]) for k in range(size) if k < len(seeds)]
+    codes = torch.cat([space.draw(some, number) for number, some in own])
+    ways = torch.cat([space.draw(some, label) for _, some in own]) - codes
+    tied = bool((codes == codes[:, :1]).all())
+    x, y = ((t[:, :1] if tied else t).transpose(0, 1).double() for t in (codes, ways))  # layers x N x width
+    origin, vector = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
+    x = x - origin
+    gram = x.mT @ x / len(codes)
+    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-12) * torch.eye(x.shape[2], dtype=x.dtype)
+    slope = torch.linalg.solve(gram + ridge, x.mT @ (y - vector) / len(codes))
+    origin, vector = (t[:, 0].float().expand(codes.shape[1:]).clone() for t in (origin, vector))
+    return Direction(name, vector, "class", slope.float(), origin)
 
 
 def from_labels(names: Sequence[str], codes: Tensor, labels: Tensor) -> list[Direction]:
@@ -125,7 +147,7 @@ def from_labels(names: Sequence[str], codes: Tensor, labels: Tensor) -> list[Dir
 def orthogonal(direction: Direction, others: Sequence[Direction]) -> Direction:
     """The part of a direction that leaves the others' scores alone: its projection off their span, section 2.3.
 
-    Raises `InputError` where nothing of it is left.
+    Of a way that depends on the code the mean one. Raises `InputError` where nothing of it is left.
     """
     if not others:
         return direction

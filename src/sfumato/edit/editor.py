@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato.device import choose_device
 from sfumato.edit.align import Frame
-from sfumato.edit.directions import Direction, from_classes, principal, read_directions, sefa
+from sfumato.edit.directions import Direction, principal, read_directions, sefa, toward_class
 from sfumato.edit.faces import Finder, frames
 from sfumato.edit.invert import Inversion, Spread, invert, spread
 from sfumato.edit.local import channel_offsets, layer_range, mixed, style_deviations, style_readers
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from sfumato.models.latent import Space
 
 SEEDS = 1000
-"""Drawn codes from which deviations, principal axes and classes' means are taken."""
+"""Drawn codes from which deviations and principal axes are taken."""
+PAIRS = 3000
+"""Pairs of drawn codes from which the way to a class is learnt: a mapping network makes them in a twentieth second."""
 NUMBERED = 10
 """Directions of each numbered kind that are listed; more are there."""
 FAR = 0.15
@@ -100,20 +102,26 @@ class Editor:
 
     @cached_property
     def named(self) -> dict[str, Direction]:
-        """Directions with names of their own: of files, and classes of the model."""
-        found = from_classes(self.space, range(SEEDS // 4)) if len(self.space.classes) > 1 else []
-        for path in self.options.directions:
-            found += read_directions(path, self.space, self.sha256)
-        return {d.name: d for d in found}
+        """Those of files, and classes of the model that were asked for."""
+        files = [read_directions(path, self.space, self.sha256) for path in self.options.directions]
+        return {d.name: d for found in files for d in found}
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names that are no numbers: classes of the model, where it has several, and directions of files."""
+        classes = self.space.classes if len(self.space.classes) > 1 else ()
+        return tuple(dict.fromkeys([*classes, *self.named]))
 
     @property
     def names(self) -> tuple[str, ...]:
         """What `set` knows."""
         most = min(NUMBERED, self.space.width)
-        return (*self.named, *(f"{kind}{k}" for kind in ("sefa", "pca") for k in range(1, most + 1)))
+        return (*self.own, *(f"{kind}{k}" for kind in ("sefa", "pca") for k in range(1, most + 1)))
 
     def direction(self, name: str) -> Direction:
         """By its name. Raises `InputError` that lists those that the model has."""
+        if name in self.own and name not in self.named:
+            self.named[name] = toward_class(self.space, name, range(PAIRS))
         if name in self.named:
             return self.named[name]
         for kind in ("sefa", "pca"):
@@ -201,7 +209,7 @@ class Editor:
         moved = codes.clone()
         for name, strength in wanted.items():
             if name not in channels:
-                moved[:, self.layers] += strength * self.direction(name).vector[self.layers]
+                moved[:, self.layers] += self.direction(name).at(codes, strength)[:, self.layers]
         if self.options.add is not None:
             moved[:, self.layers] += self.options.add
         with self._channels(space, channels):

@@ -39,7 +39,7 @@ def explore(editor: Editor, output: str | os.PathLike[str], *, seed: int = 1, na
     if target.suffix.lower() != ".gif":
         check_output(target)
     most = min(SHOWN, editor.space.width)
-    chosen = list(names) or [*editor.named, *(f"{kind}{k}" for kind in ("sefa", "pca") for k in range(1, most + 1))]
+    chosen = list(names) or [*editor.own, *(f"{kind}{k}" for kind in ("sefa", "pca") for k in range(1, most + 1))]
     editor.check(dict.fromkeys(chosen, 0.0))
     codes = editor.space.draw([seed])
     scale = max(1, -(-SMALLEST_CELL // editor.space.size[1]))
