@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--to", nargs="+", required=True, metavar="ATTRIBUTE=VARIANT[@STRENGTH]")
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--only", action="store_true", help="in the true edit's region")
+    parser.add_argument("--whole", action="store_true", help="the generator's picture, not the change")
     parser.add_argument("--steps", type=int, default=0, help="of descent after the encoder's codes")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("-o", "--out", required=True)
@@ -54,16 +55,16 @@ def main() -> None:
         )
         changed = ((truth - before).abs().amax(1, keepdim=True) > 1 / 255).float()
         region = F.max_pool2d(changed, MARGIN, 1, MARGIN // 2) if args.only else torch.ones_like(changed)
-        rows += [edited(before, found.pictures, made, region, side), truth]
+        rows += [edited(before, found.pictures, made, region, side, whole=args.whole), truth]
     large = F.interpolate(torch.cat(rows), scale_factor=args.scale, mode="nearest")
     write_picture(args.out, sheet(large, args.count))
 
 
-def edited(before: Tensor, like: Tensor, made: Tensor, region: Tensor, side: int) -> Tensor:
-    """The change added to the faces themselves."""
+def edited(before: Tensor, like: Tensor, made: Tensor, region: Tensor, side: int, *, whole: bool) -> Tensor:
+    """The change put into the faces themselves."""
     box, one = (0, 0, side, side), slice
     parts = (one(i, i + 1) for i in range(len(before)))
-    return torch.cat([put_back(before[k], box, like[k], made[k], region[k]) for k in parts])
+    return torch.cat([put_back(before[k], box, like[k], made[k], region[k], whole=whole) for k in parts])
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from sfumato.weights.files import save_model
 STYLEGAN2 = stylegan2.Config(resolution=16, code=6, channel_base=64, channel_max=8, features="")
 
 
-def style_generator(path: Path, classes: tuple[str, ...] = ()) -> Path:
-    """A StyleGAN2 of 16 px and 6 layers of codes."""
+def style_generator(path: Path, classes: tuple[str, ...] = (), resolution: int = 16) -> Path:
+    """A StyleGAN2 of 16 px and 6 layers of codes, or of another size."""
     torch.manual_seed(3)
-    c = stylegan2.Config(**{**asdict(STYLEGAN2), "classes": classes})
+    c = stylegan2.Config(**{**asdict(STYLEGAN2), "classes": classes, "resolution": resolution})
     networks = stylegan2.Method(c).networks()
     for name, p in networks["synthesis"].named_parameters():
         if "affine.weight" in name:

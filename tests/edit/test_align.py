@@ -132,6 +132,20 @@ def test_what_changes_around_a_mask_is_taken_off_within() -> None:
     torch.testing.assert_close(plain, picture + change * mask)
 
 
+def test_a_whole_region_takes_its_borders_from_the_picture_and_nothing_else() -> None:
+    """The likeness is paler by a slope, the old mark is elsewhere than the new one: the new one alone is there."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 32), indexing="ij")
+    mask, new, old = torch.zeros(1, 1, 32, 32), torch.zeros(32, 32), torch.zeros(32, 32)
+    mask[..., 6:26, 6:26], new[18:22, 10:22], old[10:14, 12:16] = 1, 0.2, -0.3
+    picture = (0.5 + old).expand(1, 3, -1, -1)
+    after = (0.6 + 0.2 * x - 0.1 * y + new).expand(1, 3, -1, -1)
+    made = put_back(picture, (0, 0, 32, 32), torch.zeros_like(picture), after, mask, whole=True)
+    assert torch.equal(made * (1 - mask), picture * (1 - mask))
+    torch.testing.assert_close(made[0, 0], 0.5 + new, atol=0.005, rtol=0)
+    plain = put_back(picture, (0, 0, 32, 32), torch.zeros_like(picture), after, mask, whole=True, seamless=False)
+    torch.testing.assert_close(plain * mask, after * mask)
+
+
 def test_a_window_and_a_frame_outside_the_picture() -> None:
     inside = torch.tensor([[[0.0, 0.0], [0.94, 0.0], [1.01, 0.0], [0.94, 0.94]]])[None]
     torch.testing.assert_close(feather(inside, 0.06)[0, 0, 0], torch.tensor([1.0, 0.5, 0.0, 0.25]))

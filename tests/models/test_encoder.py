@@ -12,6 +12,8 @@ from sfumato.models.encoder import Config, Encoder, Method, Trained, open_space
 from sfumato.picture.io import write_picture
 from sfumato.train import train
 
+from .steps import steps_of
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
@@ -53,6 +55,21 @@ def test_any_family_with_codes(tmp_path: Path, kind: str) -> None:
     assert encoder(torch.rand(2, 3, *space.size)).shape == (2, space.layers, space.width)
     codes = space.draw(range(1024))
     torch.testing.assert_close(encoder.mean, codes.mean(0))
+
+
+def test_what_it_paints_must_pass_for_a_real_picture(tmp_path: Path) -> None:
+    """With all distances off the feature judge alone moves the encoder."""
+    path = style_generator(tmp_path / "g.safetensors", resolution=32)
+    off = dict.fromkeys(("pixels", "perceptual", "codes", "delta", "adversarial"), 0.0)
+    config = Config(generator=str(path), features="", channels=4, feature_judge="vgg-lite", feature_weight=0.5, **off)  # type: ignore[arg-type]
+    run = steps_of(method := Method(config).fitted({}))
+    before = [p.detach().clone() for p in run.networks["encoder"].parameters()]
+    run.step = 1
+    logs = method.step(run, (torch.rand(4, 3, 32, 32), torch.arange(4)))
+    assert [name for name, _ in run.minimized] == ["encoder", "feature_judge"]
+    assert run.minimized[0][1] == pytest.approx(0.5 * logs["features"].item(), rel=1e-5)
+    moved = [not torch.equal(a, b) for a, b in zip(before, run.networks["encoder"].parameters(), strict=True)]
+    assert sum(moved) > len(moved) // 2
 
 
 def test_differences_are_let_in_one_after_another(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ class EditOptions:
     """A face that is found in a photograph, aligned and put back: a number, 1 is the largest, or `all`. Needs the extra
     `faces`."""
     whole: bool = False
-    """Put the generator's own pixels there. Otherwise only what the change changes is added to the picture's."""
+    """Put the generator's own pixels there, for what is to go: hair, a mouth. Otherwise only what the change changes is
+    added to the picture's."""
     directions: tuple[str, ...] = ()
     """Files of directions that --learn wrote."""
     encoder: str | None = None

@@ -68,17 +68,19 @@ def put_back(
         before: 1 x 3 x h x w, what the generator makes of the picture.
         after: what it makes of the changed codes.
         mask: 1 x 1 x H x W in [0, 1].
-        seamless: what the change does around the mask (skin turns paler with a laugh) is carried into it smoothly and
-            taken off, so that no border shows: Perez et al. 2003, equation 8.
-        whole: `after` itself, not its difference from `before`: the generator's likeness with its faults.
+        seamless: what the change does around the mask (skin turns paler with a laugh), or with `whole` how the likeness
+            differs from the picture there, is carried into it smoothly and taken off, so that no border shows: Perez et
+            al. 2003, equation 8.
+        whole: `after` itself, not its difference from `before`: the generator's likeness with its faults, and nothing
+            of what was there.
     """
     values = after if whole else after - before
-    if (
-        mask is not None and seamless and not whole
-    ):  # at the generator's size: a membrane of a photograph takes a minute
-        within = cut(mask, place, (values.shape[2], values.shape[3])) > FAINT
+    if mask is not None and seamless:  # at the generator's size: a membrane of a photograph takes a minute
+        size = (values.shape[2], values.shape[3])
+        within = cut(mask, place, size) > FAINT
         if not bool(within.all()):
-            values = values - membrane(values, within, SWEEPS)
+            excess = values - cut(picture, place, size) if whole else values
+            values = values - membrane(excess, within, SWEEPS)
     if isinstance(place, Frame):
         rows, columns, inside = footprint(place, (picture.shape[2], picture.shape[3]))
         if not inside.numel():

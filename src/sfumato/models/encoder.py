@@ -3,7 +3,9 @@
 Tov, Alaluf, Nitzan, Patashnik & Cohen-Or, "Designing an Encoder for StyleGAN Image Manipulation" (e4e, SIGGRAPH 2021):
 one code and small differences from it for the layers, which are let in one after another (section 5.2.1, "progressive
 training"), a penalty on the differences (equation 3) and a discriminator of codes (equation 2). The feature pyramid of
-the paper is a plain network here, as the generators are small.
+the paper is a plain network here, as the generators are small. With `feature_judge` what is painted must pass for real
+too (Zhu, Shen, Zhao & Zhou, "In-Domain GAN Inversion for Real Image Editing", ECCV 2020, equations 2 and 3):
+distances alone are content with a blur.
 """
 
 import dataclasses
@@ -23,6 +25,7 @@ from sfumato.features.sources import load_features
 from sfumato.losses.adversarial import bce_discriminator, bce_generator, r1_penalty
 from sfumato.metrics.perceptual_path_length import perceptual_distance
 from sfumato.models.adversaries import shown
+from sfumato.models.feature_judge import beside, heads_optimizer, teach
 from sfumato.models.latent import Space
 from sfumato.models.registry import FAMILIES, family
 from sfumato.models.sampler import config_from
@@ -65,6 +68,10 @@ class Config:
     """Weight of the layers' differences from their common code (equation 3)."""
     adversarial: float = 0.05
     """Weight of the discriminator of codes (equation 2)."""
+    feature_judge: str = ""
+    """Trained feature network (`onepass`, `vgg-lite`, a file) on which a discriminator of the pictures stands."""
+    feature_weight: float = 0.03
+    """Weight of this discriminator."""
     first: float = 0.2
     """Share of the run after which the layers' differences begin to be let in ..."""
     last: float = 0.6
@@ -84,6 +91,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "codes": (0, 1e6),
     "delta": (0, 1e6),
     "adversarial": (0, 1e6),
+    "feature_weight": (0, 1e4),
     "first": (0, 1),
     "last": (0, 1),
     "learning_rate": (1e-9, 1),
@@ -177,7 +185,8 @@ class Method:
         encoder, codes = Encoder(self.config), self.space(torch.device("cpu")).draw(range(DRAWN))
         encoder.mean.copy_(codes.mean(0))
         encoder.deviation.copy_((codes - encoder.mean).square().mean().sqrt().clamp_min(1e-6))
-        return {"encoder": encoder, "judge": CodeJudge(self.config.code)}
+        judges = {"judge": CodeJudge(self.config.code), **beside(self.config.feature_judge, self.config.size)}
+        return {"encoder": encoder, **judges}
 
     def space(self, device: torch.device) -> Space:
         """The generator, loaded when first needed."""
@@ -188,7 +197,8 @@ class Method:
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         c = self.config
         rates = {"encoder": c.learning_rate, "judge": c.judge_rate}
-        return {k: torch.optim.Adam(networks[k].parameters(), lr=r, betas=(0.9, 0.99)) for k, r in rates.items()}
+        found = {k: torch.optim.Adam(networks[k].parameters(), lr=r, betas=(0.9, 0.99)) for k, r in rates.items()}
+        return found | heads_optimizer(networks)
 
     def sample(self, data: Mapping[str, Pictures], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A picture at the generator's size, and a seed for one that it makes."""
@@ -224,7 +234,9 @@ class Method:
         if c.adversarial and c.tied:
             losses["codes like drawn"] = bce_generator(judge(whole.flatten(0, 1)))
             loss = loss + c.adversarial * losses["codes like drawn"]
-        run.minimize("encoder", loss)
+        losses |= teach(
+            run, real[: len(real) - half], painted[: len(real) - half], loss, c.feature_weight, player="encoder"
+        )
         if c.adversarial and c.tied:
             drawn = drawn.requires_grad_()
             of_drawn, of_found = judge(drawn), judge(whole.detach().flatten(0, 1))

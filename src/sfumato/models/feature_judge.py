@@ -133,21 +133,28 @@ def heads_optimizer(networks: Mapping[str, nn.Module], rate: float = 1e-3) -> di
 
 
 def teach(
-    run: Run, real: Tensor, made: Tensor, loss: Tensor, weight: float, label: Tensor | None = None
+    run: Run,
+    real: Tensor,
+    made: Tensor,
+    loss: Tensor,
+    weight: float,
+    label: Tensor | None = None,
+    player: str = "generator",
 ) -> dict[str, Tensor]:
     """The generator's turn against its own discriminator, whose `loss` it is, and beside it the feature judge where the
     run has one; then the turn of that one's heads on the same pictures. What is to be logged of the latter.
 
-    `real` and `made` are N x 1 or 3 x H x W in [0, 1], `label` N the classes of both, or N x groups.
+    `real` and `made` are N x 1 or 3 x H x W in [0, 1], `label` N the classes of both, or N x groups; `player` is the
+    optimizer of what made them.
     """
     if "feature_judge" not in run.networks:
-        run.minimize("generator", loss)
+        run.minimize(player, loss)
         return {}
     real, made = coloured(real), coloured(made)
     heads = calibrated(run, run.networks["feature_judge"], real)
     of_made = heads.features(made)
     logs = {"features": wasserstein_generator(matched(heads(of_made), label))}
-    run.minimize("generator", loss + weight * logs["features"])
+    run.minimize(player, loss + weight * logs["features"])
     with torch.no_grad():
         both = [torch.cat(pair) for pair in zip(heads.features(real), of_made, strict=True)]
     of_real, again = heads(both).chunk(2)
