@@ -53,11 +53,16 @@ def main() -> None:
         made = editor.changed(
             found.space, found.codes, {direction_name(editor, attribute, wanted): float(strength or 1)}
         )
-        changed = ((truth - before).abs().amax(1, keepdim=True) > 1 / 255).float()
-        region = F.max_pool2d(changed, MARGIN, 1, MARGIN // 2) if args.only else torch.ones_like(changed)
+        region = region_of(before, truth) if args.only else torch.ones_like(before[:, :1])
         rows += [edited(before, found.pictures, made, region, side, whole=args.whole), truth]
     large = F.interpolate(torch.cat(rows), scale_factor=args.scale, mode="nearest")
     write_picture(args.out, sheet(large, args.count))
+
+
+def region_of(before: Tensor, truth: Tensor) -> Tensor:
+    """Where the true edit changes anything, and a little around it."""
+    changed = ((truth - before).abs().amax(1, keepdim=True) > 1 / 255).float()
+    return F.max_pool2d(changed, MARGIN, 1, MARGIN // 2)
 
 
 def edited(before: Tensor, like: Tensor, made: Tensor, region: Tensor, side: int, *, whole: bool) -> Tensor:

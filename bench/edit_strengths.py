@@ -5,14 +5,16 @@
         --to glasses=square hair=full clothes=collared mouth=nervous
 
 Faces that lack the variant are inverted, moved along the class's direction, and the difference is added to them. A cell:
-share of them whose variant the classifier names, then the share of the other classifiers' answers that changed.
-`whole`: the generator's own picture in place of the difference.
+share of them whose variant the classifier names, the share of the other classifiers' answers that changed; the former
+with the generator's own picture in place of the difference (*whole*), and with that within the true edit's region alone,
+where nothing else can change (`--whole --only`).
 """  # noqa: E501 (a command stays on its line)
 
 import argparse
 
 import torch
 from edit import direction_name, drawn, named, tensor
+from edit_sheet import edited, region_of
 from running import command_line, machine
 from torch import Tensor
 
@@ -20,7 +22,7 @@ from sfumato.edit.editor import Editor
 from sfumato.edit.invert import invert
 from sfumato.features.classifier import load_classifier
 
-STRENGTHS = (1, 2, 3, 4)
+STRENGTHS = (1.0, 1.5, 2.0, 3.0)
 
 
 def main() -> None:
@@ -37,11 +39,13 @@ def main() -> None:
     editor = Editor(args.model, steps=args.steps)
     side = editor.space.size[0]
     print(f"    {command_line()}\n\n{machine()}\n")
-    print("| | before |", " | ".join(f"x {s}, others, whole" for s in STRENGTHS), "|")
+    print("| | before |", " | ".join(f"x {s:g}, others, whole, in region" for s in STRENGTHS), "|")
     print("| --- | ---: |", " | ".join("---:" for _ in STRENGTHS), "|")
     for text in args.to:
         attribute, _, wanted = text.partition("=")
-        before = torch.cat([tensor(a.pixels(side)) for a, _ in drawn(attribute, wanted, args.count, args.style)])
+        pairs = drawn(attribute, wanted, args.count, args.style)
+        before, truth = (torch.cat([tensor(f.pixels(side)) for f in some]) for some in zip(*pairs, strict=True))
+        region = region_of(before, truth)
         start = None if editor.encoder is None else editor.encoder.encode(before)
         found = invert(editor.space, before, editor.features, editor.inverting, start=start)
         way = editor.direction(direction_name(editor, attribute, wanted)).at(found.codes)
@@ -53,10 +57,10 @@ def main() -> None:
         for strength in STRENGTHS:
             made = editor.space.show(found.codes + strength * way)
             after = (before + made - found.pictures).clamp(0, 1)
-            shares = (named(judges[attribute], x, wanted) for x in (after, made))
-            success, whole = (float(x) for x in shares)
+            within = edited(before, found.pictures, made, region, side, whole=True)
+            success, whole, inside = (float(named(judges[attribute], x, wanted)) for x in (after, made, within))
             others = float((answers(after) != answers(before)).float().mean())
-            cells.append(f"{success:.0%}, {others:.0%}, {whole:.0%}")
+            cells.append(f"{success:.0%}, {others:.0%}, {whole:.0%}, {inside:.0%}")
         print(f"| {text} | {float(named(judges[attribute], before, wanted)):.0%} |", " | ".join(cells), "|")
 
 
