@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 from sfumato.models.latent import Space
+from sfumato.train.attributes import spans
 from sfumato.weights.files import load_model, save_model
 
 RIDGE = 0.01
@@ -111,12 +112,9 @@ def toward_class(space: Space, name: str, seeds: Sequence[int]) -> Direction:
     it is a linear function of the code, ridge regression on pairs of codes of one seed, in its own class of the group
     and in the one asked for; a code that is in the class already hardly moves. `vector` is the way from the mean.
     """
-    label, start = space.classes.index(name), 0
-    for size in space.groups or (len(space.classes),):
-        if label < start + size:
-            break
-        start += size
-    own = [(start + k, list(seeds)[k::size]) for k in range(size) if k < len(seeds)]
+    label = space.classes.index(name)
+    group = next(span for span in spans(space.groups or (len(space.classes),)) if label in span)
+    own = [(number, list(seeds)[k :: len(group)]) for k, number in enumerate(group) if k < len(seeds)]
     codes = torch.cat([space.draw(some, number) for number, some in own])
     ways = torch.cat([space.draw(some, label) for _, some in own]) - codes
     tied = bool((codes == codes[:, :1]).all())

@@ -80,6 +80,7 @@ class Editor:
             if self.encoder.config.generator_sha256 != self.sha256:
                 raise InputError(f"{encoder}: an encoder of another generator than {self.name}")
         self.segmenter = Segmenter(self.options.segmenter, self.device)
+        self._classes = dict[str, Direction]()
 
     @cached_property
     def features(self) -> FeatureNetwork | None:
@@ -102,7 +103,7 @@ class Editor:
 
     @cached_property
     def named(self) -> dict[str, Direction]:
-        """Those of files, and classes of the model that were asked for."""
+        """Those of files."""
         files = [read_directions(path, self.space, self.sha256) for path in self.options.directions]
         return {d.name: d for found in files for d in found}
 
@@ -120,10 +121,12 @@ class Editor:
 
     def direction(self, name: str) -> Direction:
         """By its name. Raises `InputError` that lists those that the model has."""
-        if name in self.own and name not in self.named:
-            self.named[name] = toward_class(self.space, name, range(PAIRS))
         if name in self.named:
             return self.named[name]
+        if name in self.own and name not in self._classes:
+            self._classes[name] = toward_class(self.space, name, range(PAIRS))
+        if name in self._classes:
+            return self._classes[name]
         for kind in ("sefa", "pca"):
             number = name.removeprefix(kind)
             if name.startswith(kind) and number.isdigit() and 1 <= int(number) <= self.space.width:

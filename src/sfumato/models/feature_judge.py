@@ -23,6 +23,7 @@ from sfumato.features.sources import load_features
 from sfumato.losses.adversarial import hinge_discriminator, wasserstein_generator
 from sfumato.models.adversaries import told_apart
 from sfumato.models.sampler import coloured
+from sfumato.train.attributes import spans
 from sfumato.train.run import Run
 
 LAYERS = ("relu2_2", "relu3_2", "relu4_2")
@@ -195,11 +196,9 @@ def mismatched(scores: Tensor, label: Tensor, groups: tuple[int, ...]) -> Tensor
 
 def named(scores: Tensor, label: Tensor, groups: tuple[int, ...]) -> Tensor:
     """Share of the classes that all places together name rightly."""
-    start, right = 0, list[Tensor]()
-    means = scores[:, 1:].mean(2)
-    for size, own in zip(groups, label.view(len(scores), -1).unbind(1), strict=True):
-        right.append((means[:, start : start + size].argmax(1) == own - start).float().mean())
-        start += size
+    right, means = list[Tensor](), scores[:, 1:].mean(2)
+    for span, own in zip(spans(groups), label.view(len(scores), -1).unbind(1), strict=True):
+        right.append((means[:, span.start : span.stop].argmax(1) == own - span.start).float().mean())
     return torch.stack(right).mean()
 
 

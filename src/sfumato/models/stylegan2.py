@@ -27,7 +27,7 @@ from sfumato.models.latent import Reader, Space
 from sfumato.models.sampler import Code, config_from, normal, uniform
 from sfumato.models.stylegan2_networks import Discriminator, Mapping, Synthesis
 from sfumato.train import ada, augment
-from sfumato.train.attributes import Attributes, attribute_classes, sizes
+from sfumato.train.attributes import Attributes, attribute_classes, sizes, spans
 from sfumato.train.data import Pictures, crop
 from sfumato.train.run import Run
 from sfumato.weights.files import load_model
@@ -312,10 +312,7 @@ class Method:
 
     def every(self, rows: int, device: torch.device) -> Tensor:
         """The k-th class of every column in row k, the first again after a column's last: rows, or rows x columns."""
-        numbers, start = list[Tensor](), 0
-        for size in self.sizes:
-            numbers.append(start + torch.arange(rows, device=device) % size)
-            start += size
+        numbers = [span.start + torch.arange(rows, device=device) % len(span) for span in spans(self.sizes)]
         return torch.stack(numbers, 1) if len(numbers) > 1 else numbers[0]
 
     def preview(self, run: Run, batch: tuple[Tensor, ...]) -> Tensor:
@@ -379,15 +376,13 @@ class Sampler:
 
     def draw(self, seeds: Sequence[int], *, truncation: float = 1.0, label: int | None = None) -> Tensor:
         """Codes pulled towards their mean: `truncation` 1 leaves them, 0 gives the mean picture (2019, appendix B)."""
-        numbers, start, c = list[Tensor](), 0, self.config
+        numbers, c = list[Tensor](), self.config
         chance = uniform(seeds, max(1, len(self.groups)), purpose="label")
         shares = torch.tensor(c.shares or [1 / size for size in self.groups for _ in range(size)])
-        for column, size in enumerate(self.groups):
-            ends = shares[start : start + size - 1].cumsum(0)
-            own = start + torch.bucketize(chance[:, column].contiguous(), ends, right=True)
-            given = label is not None and start <= label < start + size
-            numbers.append(torch.full_like(own, cast(int, label)) if given else own)
-            start += size
+        for column, span in enumerate(spans(self.groups)):
+            ends = shares[span.start : span.stop - 1].cumsum(0)
+            own = span.start + torch.bucketize(chance[:, column].contiguous(), ends, right=True)
+            numbers.append(torch.full_like(own, cast(int, label)) if label in span else own)
         rows = torch.stack(numbers, 1).to(self.device) if numbers else None
         w = self.mapping(normal(seeds, c.code).to(self.device), rows)
         w = torch.lerp(cast(Tensor, self.mapping.w_avg), w, truncation)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import accumulate, permutations
 from typing import TYPE_CHECKING
 
 from sfumato.errors import InputError
@@ -38,17 +38,21 @@ def sizes(classes: Sequence[str], label: str) -> tuple[int, ...]:
     return tuple(sum(c.startswith(f"{column}-") for c in classes) for column in named)
 
 
+def spans(sizes: Sequence[int]) -> list[range]:
+    """The numbers of each column's classes in the list of all."""
+    return [range(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+
+
 class Attributes:
     """Any picture's numbers in the list of classes; threads may share it."""
 
     def __init__(self, classes: tuple[str, ...], label: str) -> None:
         self.classes = classes
-        self._columns, start, named = list[tuple[int, Numbers]](), 0, columns(label)
-        for column, size in zip(named, sizes(classes, label), strict=bool(classes)):
-            own = classes[start : start + size]
+        self._columns, named = list[tuple[int, Numbers]](), columns(label)
+        for column, span in zip(named, spans(sizes(classes, label)), strict=bool(classes)):
+            own = classes[span.start : span.stop]
             bare = own if len(named) == 1 else tuple(name.removeprefix(f"{column}-") for name in own)
-            self._columns.append((start, Numbers(bare, column)))
-            start += size
+            self._columns.append((span.start, Numbers(bare, column)))
 
     def __call__(self, pictures: "Pictures", index: int) -> tuple[int, ...]:
         """A number a column. Raises `InputError` for a label that is not among the classes."""
